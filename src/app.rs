@@ -1,0 +1,225 @@
+//! The composition root: open → compile → serve → wait → drain.
+//!
+//! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first visitor is
+//! served. Nothing imports it but the command line.
+
+use std::io;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin;
+use crate::config::limits::DNS_REFRESH;
+use crate::config::model::{Config, Server};
+use crate::control::command::Commands;
+use crate::control::controller::{Controller, keep_addresses_fresh};
+use crate::control::status::{Status, Statuses, Watching};
+use crate::proxy::error::Failure;
+use crate::proxy::refusal::Refusal;
+use crate::server::balance::Balance;
+use crate::server::drain::Drain;
+use crate::server::listener::{BindError, Listener};
+use crate::server::worker::{self, Seed};
+use crate::snapshot::publish::Published;
+use crate::snapshot::registry::RegistryError;
+use crate::source::watch::watch as watch_file;
+use crate::telemetry::access_log::{AccessLog, OpenError};
+use crate::telemetry::events::Event;
+use crate::telemetry::metrics::{Metrics, Reasons};
+
+/// What to serve by.
+#[derive(Debug)]
+pub struct Start {
+    /// The configuration.
+    pub config: Config,
+    /// The file it came from, and what was in it: watched from now on. Nothing for a quick start.
+    pub file: Option<(PathBuf, Vec<u8>)>,
+}
+
+/// The addresses that are listened on, ports filled in.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// Visitors' listeners.
+    pub http: Vec<std::net::SocketAddr>,
+    /// Metrics and health.
+    pub metrics: Option<std::net::SocketAddr>,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. `ready` is told the addresses once visitors are served.
+///
+/// # Errors
+/// When it can't start; nothing has been served then.
+pub fn run(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
+    runtime.block_on(serve(start, ready))
+}
+
+async fn serve(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError> {
+    let Start { config, file } = start;
+    let server = config.server.clone();
+    let sockets = Sockets::open(&server)?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), reasons());
+    let access_log = AccessLog::open(config.access_log.target.as_ref(), &metrics)?;
+    let (statuses, status) = watch::channel(Status::default());
+    let (path, bytes) = file.clone().unwrap_or_default();
+    let controller = Controller::start(config, path, bytes, metrics.clone(), statuses.clone()).await?;
+    let published = controller.published();
+
+    let (drain, draining) = Drain::new();
+    let (balance, handed) = Balance::among(server.workers.get());
+    let seed = |(index, handed): (usize, _)| {
+        Ok(Seed {
+            index,
+            workers: server.workers.get(),
+            listeners: sockets.duplicates()?,
+            balance: balance.clone(),
+            handed,
+            published: published.clone(),
+            metrics: metrics.clone(),
+            sink: access_log.sink(),
+            draining: draining.clone(),
+        })
+    };
+    let seeds = handed.into_iter().enumerate().map(seed).collect::<Result<Vec<_>, StartError>>()?;
+    let workers =
+        seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
+    let bound = sockets.tell(metrics, status);
+    control(controller, published, file.map(|(path, _)| path), &access_log);
+    Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
+    ready(bound);
+
+    told_to_end().await.map_err(StartError::Machine)?;
+    end(&drain, &statuses, &server, workers).await;
+    access_log.close();
+    Ok(())
+}
+
+/// The reasons that metrics know from the start.
+fn reasons() -> Reasons {
+    const REJECTIONS: [&str; Refusal::ALL.len()] = {
+        let mut reasons = [""; Refusal::ALL.len()];
+        let mut at = 0;
+        while at < reasons.len() {
+            reasons[at] = Refusal::ALL[at].reason();
+            at += 1;
+        }
+        reasons
+    };
+    Reasons { failures: &Failure::REASONS, retries: &["reused_connection_closed"], rejections: &REJECTIONS }
+}
+
+/// Every socket, opened before anything is served.
+struct Sockets {
+    http: Vec<Listener>,
+    metrics: Option<Listener>,
+}
+
+impl Sockets {
+    fn open(server: &Server) -> Result<Self, StartError> {
+        let http = server.http.iter().copied().map(Listener::bind).collect::<Result<_, _>>()?;
+        let metrics = server.metrics.map(Listener::bind).transpose()?;
+        Ok(Self { http, metrics })
+    }
+
+    fn duplicates(&self) -> Result<Vec<Listener>, StartError> {
+        Ok(self.http.iter().map(Listener::duplicate).collect::<Result<_, _>>()?)
+    }
+
+    /// Says where visitors are served, and serves metrics. Our own handles close: the workers' remain.
+    fn tell(self, metrics: Metrics, status: Watching) -> Bound {
+        for listener in &self.http {
+            Event::ListenerBound { purpose: "http", address: listener.address }.log();
+        }
+        let http = self.http.iter().map(|listener| listener.address).collect();
+        let address = self.metrics.map(|listener| {
+            let address = listener.address;
+            Event::ListenerBound { purpose: "metrics", address }.log();
+            tokio::spawn(async move {
+                if let Err(error) = admin::serve(listener.into_socket(), metrics, status).await {
+                    Event::AcceptFailed { listener: "metrics", error: &error }.log();
+                }
+            });
+            address
+        });
+        Bound { http, metrics: address }
+    }
+}
+
+/// Starts what changes and refreshes the configuration.
+fn control(controller: Controller, published: Published, file: Option<PathBuf>, access_log: &AccessLog) {
+    let (commands, asked) = Commands::new();
+    tokio::spawn(controller.run(asked));
+    tokio::spawn(keep_addresses_fresh(published, DNS_REFRESH));
+    let reopener = access_log.sink();
+    match file {
+        Some(path) => drop(tokio::spawn(watch_file(path, commands, move || reopener.reopen()))),
+        None => drop(tokio::spawn(reopen_on_hangup(move || reopener.reopen()))),
+    }
+}
+
+/// Without a file, SIGHUP still rotates logs; by itself it would end the process.
+async fn reopen_on_hangup(reopen: impl Fn()) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        reopen();
+    }
+}
+
+async fn told_to_end() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // Who asks twice means now.
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<JoinHandle<usize>>) {
+    let began = Instant::now();
+    Event::DrainStarted { timeout: server.drain_timeout }.log();
+    statuses.send_modify(|status| status.draining = true);
+    let (told, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // A worker has no panic of its own that isn't a connection's; one that died has nothing left to cut.
+        let cut = workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum::<usize>();
+        let _ = told.send(cut);
+    });
+    let mut cut = 0;
+    let mut ended = std::pin::pin!(ended);
+    let whole = drain.run(server.drain_timeout, async { cut = ended.as_mut().await.unwrap_or(0) }).await;
+    if !whole {
+        cut = ended.await.unwrap_or(0);
+    }
+    Event::DrainEnded { took: began.elapsed(), cut }.log();
+    Event::Stopped { code: 0 }.log();
+}
+
+/// Why serving can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The access log.
+    #[error(transparent)]
+    AccessLog(#[from] OpenError),
+    /// A backend.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// No thread, descriptor or signal handler to be had.
+    #[error("this machine gives no thread or descriptor: {0}; raise its limits")]
+    Machine(#[source] io::Error),
+}

@@ -1,0 +1,80 @@
+//! `crossfade run`: serve.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::app::{self, Start};
+use crate::cli::{complain, exists, report};
+use crate::config::{QuickStart, quick_start};
+use crate::control::controller;
+use crate::source::file;
+
+/// Serve, by a configuration file or by a few words.
+///
+/// Without --config, --stable and --candidate serve at once; without those, crossfade.toml of this directory is used.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", env = "CROSSFADE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    quick: Quick,
+}
+
+/// A start without a file.
+#[derive(Debug, Args)]
+#[group(conflicts_with = "config", multiple = true)]
+struct Quick {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Where to serve /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<String>,
+    /// The backend that the rest of the requests go to
+    #[arg(long, value_name = "URL", requires = "candidate")]
+    stable: Option<String>,
+    /// The backend that is being tried
+    #[arg(long, value_name = "URL", requires = "stable")]
+    candidate: Option<String>,
+    /// The candidate's share of the requests, 0 to 100
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    percent: f64,
+}
+
+impl Run {
+    pub(super) fn carry_out(self) -> ExitCode {
+        match self.start() {
+            Ok(start) => match app::run(start, |_| {}) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => complain(&error),
+            },
+            Err(text) => report(&text),
+        }
+    }
+
+    fn start(&self) -> Result<Start, String> {
+        if let (Some(stable), Some(candidate)) = (&self.quick.stable, &self.quick.candidate) {
+            return self.quick_start(stable, candidate);
+        }
+        let path = self.config.clone().unwrap_or_else(|| PathBuf::from("crossfade.toml"));
+        if self.config.is_none() && !exists(&path) {
+            return Err("error: no configuration: give one with --config FILE, or start without a file by \
+                        --stable URL --candidate URL [--percent N] [--listen ADDR]"
+                .to_owned());
+        }
+        let bytes = file::read(&path).map_err(|error| format!("error: {error}"))?;
+        let shown = path.display().to_string();
+        let config = controller::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
+        Ok(Start { config, file: Some((path, bytes)) })
+    }
+
+    fn quick_start(&self, stable: &str, candidate: &str) -> Result<Start, String> {
+        let Quick { listen, metrics, percent, .. } = &self.quick;
+        let words = QuickStart { listen, metrics: metrics.as_deref(), stable, candidate, percent: *percent };
+        let config = quick_start(&words).map_err(|error| format!("error: {error}"))?;
+        Ok(Start { config, file: None })
+    }
+}

@@ -1,0 +1,128 @@
+//! Every bound in one place: how much, how many, how long, and why.
+//!
+//! `lower` overlays what `[limits]` and `[timeouts]` say; workers read them from the snapshot. Nothing elsewhere
+//! invents a bound of its own: a queue, buffer, wait or retry that isn't bounded here isn't bounded.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Bounds on sizes and counts. Defaults suit a machine with 256 MB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head, request line included (431). 64 KiB: ALB's own total, twice Heroku's usual.
+    pub head_size: usize,
+    /// Bytes of a request target (414). 8 KiB as Heroku's router.
+    pub target_size: usize,
+    /// Header fields of a request or response (431, 502). 100 as hyper's own.
+    pub header_count: usize,
+    /// Bytes of a request body (413); nothing means any: bodies stream and cost no memory.
+    pub body_size: Option<u64>,
+    /// Visitors' connections over all workers; beyond it new ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Idle connections kept per worker and endpoint.
+    pub pool_idle: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_size: 64 * 1024,
+            target_size: 8 * 1024,
+            header_count: 100,
+            body_size: None,
+            connections: 8192,
+            pool_idle: 128,
+        }
+    }
+}
+
+/// Bounds on waiting for visitors and for whole exchanges; those for one backend stand with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a request's first byte to the end of its head (408). 10 s ends slow-header attacks.
+    pub request_head: Duration,
+    /// Between requests on a connection. 75 s: above the 60 s of the load balancers in front of us.
+    pub keep_alive: Duration,
+    /// Without a byte of a body, either way, or of a write. 60 s: above Heroku's rolling 55 s.
+    pub idle_body: Duration,
+    /// From a request's first byte to its response's last. An hour: downloads and event streams live, nothing is for ever.
+    pub request: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            request_head: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            idle_body: Duration::from_secs(60),
+            request: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Backend default: TCP and TLS together. 5 s as Heroku's router.
+pub const CONNECT: Duration = Duration::from_secs(5);
+/// Backend default: to the response's head. 60 s; on Heroku 35 s, since its router answers 503 itself at 30 s.
+pub const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// Backend default: idle in our pool. 50 s, below the 60 s of ALB and the 90 s of Heroku's router.
+pub const POOL_IDLE: Duration = Duration::from_secs(50);
+/// Idle connections are looked through this often, for those whose time is over.
+pub const POOL_SWEEP: Duration = Duration::from_secs(5);
+/// Addresses of a backend's name are looked up again this often: platforms change theirs under a 60 s TTL.
+pub const DNS_REFRESH: Duration = Duration::from_secs(30);
+/// How long a first lookup of a backend's name may hold back the configuration that brings it.
+pub const DNS_FIRST: Duration = Duration::from_secs(2);
+/// Bytes kept of a configuration file; more isn't one.
+pub const CONFIG_SIZE: u64 = 4 * 1024 * 1024;
+/// The content is read again this often, for file systems without events (bind mounts, NFS).
+pub const CONFIG_POLL: Duration = Duration::from_secs(2);
+/// A changed file has to rest this long before it is read: editors write in steps.
+pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(40);
+/// How long a draining connection may wait idle for a next request, which it answers with `Connection: close`.
+pub const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(1000);
+/// Pause of an accept loop after an error such as no descriptors left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of a connection's own read buffer.
+pub const READ_BUFFER: usize = 16 * 1024;
+/// hyper's buffer bound, each way and side: 100 stalled readers cost 26 MB with it, 134 MB with the default.
+pub const HYPER_BUFFER: usize = 64 * 1024;
+/// After our last byte, how long and how much of what the visitor still sends is read away, so that the
+/// response isn't lost to a reset (RFC 9112 section 9.6).
+pub const LINGER: Duration = Duration::from_secs(2);
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 256 * 1024;
+/// How long `Expect: 100-continue` waits for the backend's 100 before the body goes anyway (RFC 9110 section 10.1.1).
+pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// Attempts of one request: the first, and those that follow a connection the backend had just closed.
+pub const ATTEMPTS: u32 = 3;
+/// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted and dropped.
+pub const ACCESS_LOG_QUEUE: usize = 256;
+/// A worker's access buffer goes to the writer at this size.
+pub const ACCESS_LOG_CHUNK: usize = 16 * 1024;
+/// … or at this age.
+pub const ACCESS_LOG_AGE: Duration = Duration::from_millis(100);
+/// The listening sockets' queue in the kernel.
+pub const BACKLOG: u32 = 4096;
+
+/// What `[limits] head_size` may be, in bytes. Above hyper's buffer a head would never be whole.
+pub const HEAD_SIZE: RangeInclusive<u64> = 1024..=HYPER_BUFFER as u64;
+/// What `[limits] target_size` may be, in bytes; never above the head's.
+pub const TARGET_SIZE: RangeInclusive<u64> = 128..=HYPER_BUFFER as u64;
+/// What `[limits] header_count` may be. 1000 as Heroku's router.
+pub const HEADER_COUNT: RangeInclusive<usize> = 1..=1000;
+/// What `[limits] connections` may be.
+pub const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+/// What `[limits] pool_idle` may be; 0 keeps none.
+pub const POOL_IDLE_COUNT: RangeInclusive<usize> = 0..=10_000;
+/// What `[server] workers` may be at most; more threads than cores only cost.
+pub const WORKERS_MOST: usize = 1024;
+/// What a timeout may be at least.
+pub const SHORTEST: Duration = Duration::from_millis(1);
+/// What a timeout may be at most: a week outlasts every download, and nothing waits for ever.
+pub const LONGEST: Duration = Duration::from_hours(168);
+/// `[server] drain_timeout` unless said: Heroku and Kubernetes kill 30 s after SIGTERM.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// [`FIRST_BYTE`] on Heroku, whose router answers 503 (H12) itself at 30 s.
+pub const FIRST_BYTE_HEROKU: Duration = Duration::from_secs(35);
+/// From here on the platforms close an idle connection themselves: ALB, Fly.io's proxy and Heroku's router at 60 s.
+pub const PLATFORM_IDLE: Duration = Duration::from_secs(60);

@@ -1,0 +1,52 @@
+//! From the file to the model: one part for each section, and what only all of them together can tell.
+//!
+//! `load` calls it with the parsed file. It must never stop at a problem: each part notes its own and goes on, and
+//! the model counts only when nothing was noted.
+
+mod access_log;
+mod backends;
+mod bounds;
+mod forwarded;
+mod later;
+mod routes;
+mod server;
+mod split;
+
+use toml::de::DeTable;
+
+use crate::config::file::Section;
+use crate::config::model::Config;
+use crate::config::problem::{Fault, Notes};
+
+pub(super) use backends::is_ourselves;
+pub(super) use backends::of_host as platform_of_host;
+pub(super) use backends::timeouts_of as timeouts_of_platform;
+pub(super) use server::every_core;
+
+/// The configuration, where no part of it was missing or wrong.
+pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Option<Config> {
+    let mut file = Section::new("the file", 0..0, Some(document));
+    if document.is_empty() {
+        notes.absent(&(0..0), empty());
+        return None;
+    }
+    let server = server::read(&mut file, notes);
+    let forwarded = forwarded::read(&mut file, notes);
+    let limits = bounds::limits(&mut file, notes);
+    let timeouts = bounds::timeouts(&mut file, notes);
+    let listeners = server.as_ref().map_or(&[][..], |server| &server.http);
+    let (backends, mut names) = backends::read(&mut file, listeners, notes);
+    let routes = routes::read(&mut file, &mut names, notes);
+    let access_log = access_log::read(&mut file, notes);
+    later::read(&mut file, notes);
+    file.finish(notes);
+    names.finish(notes);
+    Some(Config { server: server?, forwarded, backends, routes, limits, timeouts, access_log })
+}
+
+fn empty() -> Fault {
+    Fault::new(
+        "the file is empty; an empty or half-written file is never used",
+        "write at least [server], one [backends.NAME] and one [[routes]]; config/local.toml is a short example",
+    )
+}

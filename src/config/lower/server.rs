@@ -1,0 +1,96 @@
+//! `[server]`: where to listen, how many workers, how to end.
+//!
+//! `lower` calls it. It must never open an address or look one up.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::config::address;
+use crate::config::file::{Section, Value};
+use crate::config::kinds;
+use crate::config::limits;
+use crate::config::model::Server;
+use crate::config::problem::{Fault, Notes, Span, quoted};
+
+const HTTP_FORM: &str = "say where to listen: http = \"0.0.0.0:8080\", or a list of addresses";
+const METRICS_FORM: &str = "say where to serve them: metrics = \"127.0.0.1:9902\"";
+
+/// The section; nothing where there is no listener.
+pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Server> {
+    let mut section = file.section("server", notes);
+    let mut taken = Vec::new();
+    let http = section.require("http", notes, HTTP_FORM, |value, notes| listeners(value, &mut taken, notes));
+    let metrics = section.read("metrics", notes, |value, notes| {
+        let text = value.text(notes, METRICS_FORM)?;
+        let address = notes.accept(&text.at, address::listen(&text.text))?;
+        claim(address, &text.at, &mut taken, notes)
+    });
+    let workers = section.read("workers", notes, kinds::whole(1..=limits::WORKERS_MOST));
+    let drain_timeout =
+        section.read("drain_timeout", notes, kinds::duration(Duration::ZERO..=limits::LONGEST));
+    not_yet(&mut section, notes);
+    section.finish(notes);
+    Some(Server {
+        http: http.filter(|http| !http.is_empty())?,
+        metrics,
+        workers: workers.and_then(NonZeroUsize::new).unwrap_or_else(every_core),
+        drain_timeout: drain_timeout.unwrap_or(limits::DRAIN),
+    })
+}
+
+/// As many workers as the process may use cores.
+pub(in crate::config) fn every_core() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn listeners(
+    value: &Value<'_>,
+    taken: &mut Vec<SocketAddr>,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<SocketAddr>> {
+    let texts = value.texts(notes, HTTP_FORM)?;
+    if value.is_empty_list() {
+        notes.wrong(&value.at, Fault::new("`http` names no address", HTTP_FORM));
+    }
+    let mut http = Vec::with_capacity(texts.len());
+    for text in texts {
+        let address = notes.accept(&text.at, address::listen(&text.text));
+        http.extend(address.and_then(|address| claim(address, &text.at, taken, notes)));
+    }
+    Some(http)
+}
+
+/// The address, unless another listener has it; port 0 is a new one each time.
+fn claim(
+    address: SocketAddr,
+    at: &Span,
+    taken: &mut Vec<SocketAddr>,
+    notes: &mut Notes<'_>,
+) -> Option<SocketAddr> {
+    if address.port() != 0 && taken.contains(&address) {
+        let message = format!("{} is listened on twice", quoted(&address.to_string()));
+        notes.wrong(at, Fault::new(message, "give each listener an address or a port of its own"));
+        return None;
+    }
+    taken.push(address);
+    Some(address)
+}
+
+/// Words of the contract that this version doesn't serve.
+fn not_yet(section: &mut Section<'_>, notes: &mut Notes<'_>) {
+    if let Some(value) = section.take("https") {
+        let remedy = "listen with `http` behind a load balancer's or the platform's TLS, and believe it: \
+                      [forwarded] x_proto = 1";
+        notes.wrong(&value.at, Fault::new("`https` is not part of this version yet", remedy));
+    }
+    if section.take("proxy_protocol").is_some_and(|value| value.is_true(notes)) {
+        let at = section.at_of("proxy_protocol");
+        let remedy = "leave it out, and let the hop in front say who the visitor is: [forwarded] x_for = 1";
+        notes.wrong(&at, Fault::new("`proxy_protocol` is not part of this version yet", remedy));
+    }
+    if let Some(value) = section.take("admin") {
+        let remedy = "leave it out; weights change by editing this file";
+        notes.warn(&value.at, Fault::new("`admin` is accepted, but without effect in this version", remedy));
+    }
+}

@@ -1,0 +1,197 @@
+//! What a configuration means: values that can't be wrong, whatever the file said.
+//!
+//! `lower` builds it from the file, `quick_start` from the command line; `snapshot` compiles it. It must never
+//! know how it was written down (spans, strings, units), nor hold a state that serving would have to check again.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::limits::{Limits, Timeouts};
+use crate::headers::origin::Trust;
+use crate::routing::pattern::{HostPattern, PathPrefix};
+use crate::split::{Pin, Sticky, Weights};
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where we listen and how we end.
+    pub server: Server,
+    /// Which hops in front of us are believed.
+    pub forwarded: Trust,
+    /// The platforms, in the order of their names.
+    pub backends: Vec<Backend>,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Every bound on sizes and counts.
+    pub limits: Limits,
+    /// Every bound on waiting towards visitors.
+    pub timeouts: Timeouts,
+    /// Where access records go.
+    pub access_log: AccessLog,
+}
+
+/// What `[server]` says. Changing it needs a restart; a reload that changes it is told so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// The listening addresses of plain HTTP, at least one.
+    pub http: Vec<SocketAddr>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub metrics: Option<SocketAddr>,
+    /// How many worker threads serve requests: one per core unless said.
+    pub workers: NonZeroUsize,
+    /// How long requests in flight may take to finish after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// A name of a backend or a route: 1 to 63 of `a-z A-Z 0-9 _ . -`, fit for labels, headers and file names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The name, or nothing where `text` isn't one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=63).contains(&text.len());
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        (fits && plain).then(|| Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A backend by its place in [`Config::backends`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendIndex(pub usize);
+
+/// One platform's copy of the app.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backend {
+    /// Its name in weights, metrics and headers.
+    pub name: Name,
+    /// Its addresses, at least one.
+    pub endpoints: Vec<EndpointUrl>,
+    /// Whose rules it follows.
+    pub platform: Platform,
+    /// Which `Host` (and SNI) it gets.
+    pub host: HostPolicy,
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long to wait for it.
+    pub timeouts: BackendTimeouts,
+}
+
+/// `scheme://host:port` of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointUrl {
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// DNS name in lower case, or an address (IPv6 without brackets).
+    pub host: String,
+    /// The port, the scheme's own where the URL named none.
+    pub port: u16,
+}
+
+impl EndpointUrl {
+    /// The authority as it stands in `Host`: without the scheme's own port, IPv6 in brackets.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+pub use crate::headers::origin::Scheme;
+
+/// Whose rules a backend follows: its limits, timeouts and header policy in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Platform {
+    /// Any HTTP server.
+    #[default]
+    Generic,
+    /// Heroku's router: 5 s connect, 30 s to the first byte, 55 s idle.
+    Heroku,
+    /// Fly.io's proxy.
+    Fly,
+    /// An AWS application load balancer: 60 s idle.
+    Alb,
+}
+
+/// Which `Host` a backend gets; SNI follows it, but for an address, which has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPolicy {
+    /// The endpoint's own authority.
+    Backend,
+    /// The visitor's.
+    Preserve,
+    /// This one, always.
+    Fixed(String),
+}
+
+/// How long to wait for one backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackendTimeouts {
+    /// TCP and TLS together.
+    pub connect: Duration,
+    /// From the request's last byte sent, or its head where it has no body, to the response's head.
+    pub first_byte: Duration,
+    /// How long an idle connection is kept for reuse. Below the platform's own, so that it is us who close.
+    pub pool_idle: Duration,
+}
+
+/// Host pattern + path prefix → a split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Its name in metrics and logs.
+    pub name: Name,
+    /// Which hosts; empty means any.
+    pub hosts: Vec<HostPattern>,
+    /// Which paths.
+    pub path: PathPrefix,
+    /// The backend that rollback returns to.
+    pub stable: BackendIndex,
+    /// The backends of the split, in the order of their names; stable is among them.
+    pub backends: Vec<BackendIndex>,
+    /// Their shares, by place in `backends`.
+    pub weights: Weights,
+    /// What a visitor's bucket is taken from.
+    pub sticky: Sticky,
+    /// Which request headers and cookies may name a backend.
+    pub pin: Pin,
+}
+
+/// Where access records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// How a record is written.
+    pub format: AccessFormat,
+    /// Where to; nothing means nowhere.
+    pub target: Option<LogTarget>,
+}
+
+/// How an access record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line of `key=value` for reading.
+    Text,
+}
+
+/// Where access records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; opened anew on SIGHUP.
+    File(PathBuf),
+}

@@ -1,0 +1,41 @@
+//! What works, but should be known.
+
+use super::{backend, env, server, top};
+use crate::config::load;
+
+/// Text, and the line and begin of the message of each warning.
+fn check(text: &str, wanted: &[(usize, &str)]) {
+    let loaded = load(text, &env).unwrap_or_else(|p| panic!("{}", p.render("x.toml", text, false)));
+    let found: Vec<_> = loaded.warnings.iter().map(|w| (w.line, w.message.as_str())).collect();
+    assert_eq!(found.len(), wanted.len(), "{text}\n{found:?}");
+    for ((line, message), (wanted_line, begin)) in found.iter().zip(wanted) {
+        assert!(line == wanted_line && message.starts_with(begin), "{text}\n{found:?}");
+    }
+}
+
+#[test]
+fn words_of_later_versions_are_accepted() {
+    check(&server("admin = \"127.0.0.1:9901\""), &[(3, "`admin` is accepted, but without effect")]);
+    let lines = "[state]\ndir = \"/var/lib/crossfade\"\n[tls]\nredirect_http = true\n";
+    check(&top(lines), &[(1, "[state] is accepted"), (3, "[tls] is accepted")]);
+}
+
+#[test]
+fn believing_anybody_or_nobody_is_said() {
+    check(&top("[forwarded]\nx_for = 1"), &[(1, "any peer is believed")]);
+    check(&top("[forwarded]\nx_for = 1\ntrusted = []"), &[(3, "no peer is believed")]);
+    check(&top("[forwarded]\ntrusted = [\"10.0.0.0/8\"]"), &[(2, "`trusted` is without effect")]);
+    check(&top("[forwarded]\nx_for = 1\ntrusted = \"10.0.0.0/8\""), &[]);
+}
+
+#[test]
+fn backends_that_hardly_work_as_meant_are_said() {
+    check(&top("[backends.b]\nurl = \"https://b.example\""), &[(1, "no route uses the backend `b`")]);
+    check(&backend("platform = \"heroku\"\nhost = \"preserve\""), &[(4, "Heroku routes by `Host`")]);
+    check(&backend("platform = \"fly\"\nhost = \"preserve\""), &[(4, "Fly.io routes by `Host`")]);
+    check(&backend("platform = \"alb\"\npool_idle_timeout = \"60s\""), &[(4, "the platform itself closes")]);
+    let in_clear = |lines: &str| backend(lines).replace("https://a.example", "http://a.example");
+    check(&in_clear("platform = \"fly\""), &[(2, "over http the app behind Fly.io")]);
+    check(&in_clear("ca_file = \"/x.pem\""), &[(3, "`ca_file` is without effect")]);
+    check(&in_clear("").replace("a.example", "127.0.0.1"), &[]);
+}

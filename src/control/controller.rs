@@ -1,0 +1,237 @@
+//! The single writer: turns commands into snapshots and publishes them, or says why not.
+//!
+//! Runs as one task on the control thread. What it refuses changes nothing: the last good configuration serves on. It
+//! must never publish what wasn't compiled whole, nor wait for a worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+
+use crate::config::limits::DNS_FIRST;
+use crate::config::model::{AccessLog, Server};
+use crate::config::{self, Config, Problem};
+use crate::control::command::{Asked, Command, Outcome};
+use crate::control::status::Statuses;
+use crate::snapshot::Snapshot;
+use crate::snapshot::publish::{Published, Publisher};
+use crate::snapshot::registry::{Registry, RegistryError};
+use crate::telemetry::events::{ConfigEvent, Event};
+use crate::telemetry::metrics::{Metrics, Share};
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::resolve::{LookupError, refresh_all};
+
+/// The single writer.
+#[derive(Debug)]
+pub struct Controller {
+    publisher: Publisher,
+    registry: Registry,
+    metrics: Metrics,
+    statuses: Statuses,
+    /// What sockets, threads and the access log were made from at start.
+    started_with: (Server, AccessLog),
+    file: PathBuf,
+    revision: u64,
+    /// The bytes that were taken or refused last.
+    seen: Vec<u8>,
+}
+
+impl Controller {
+    /// Publishes the first configuration. `file` is where it came from, `bytes` what was in it.
+    ///
+    /// # Errors
+    /// When it can't be compiled.
+    pub async fn start(
+        config: Config,
+        file: PathBuf,
+        bytes: Vec<u8>,
+        metrics: Metrics,
+        statuses: Statuses,
+    ) -> Result<Self, RegistryError> {
+        let mut registry = Registry::default();
+        let started_with = (config.server.clone(), config.access_log.clone());
+        let snapshot = Arc::new(Snapshot::compile(config, 1, &mut registry)?);
+        resolve_new(&snapshot).await;
+        reconcile(&metrics, &snapshot);
+        metrics.loaded(SystemTime::now());
+        statuses.send_modify(|status| status.revision = 1);
+        let publisher = Publisher::new(snapshot);
+        Ok(Self { publisher, registry, metrics, statuses, started_with, file, revision: 1, seen: bytes })
+    }
+
+    /// The reading side, for workers.
+    pub fn published(&self) -> Published {
+        self.publisher.published()
+    }
+
+    /// Carries commands out, one after the other, until nobody can ask any more.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+        while let Some(Asked { command, answer }) = asked.recv().await {
+            let outcome = self.carry_out(command).await;
+            // Who has stopped waiting finds the outcome in the log and the status.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Outcome {
+        match command {
+            Command::Load { bytes, source: "file" } if bytes == self.seen => Outcome::Live(self.revision),
+            Command::Load { bytes, source } => {
+                let outcome = self.load(&bytes, source).await;
+                self.seen = bytes;
+                outcome
+            }
+            Command::Unreadable { error, source } => {
+                self.seen.clear();
+                self.refuse(source, 1, error)
+            }
+        }
+    }
+
+    async fn load(&mut self, bytes: &[u8], source: &'static str) -> Outcome {
+        let shown = self.file.display().to_string();
+        let loaded = match read(bytes, &shown) {
+            Ok(loaded) => loaded,
+            Err(unusable) => return self.refuse(source, unusable.problems, unusable.report),
+        };
+        let snapshot = match Snapshot::compile(loaded, self.revision + 1, &mut self.registry) {
+            Ok(snapshot) => Arc::new(snapshot),
+            Err(error) => return self.refuse(source, 1, format!("error: {error}")),
+        };
+        resolve_new(&snapshot).await;
+        self.revision += 1;
+        self.publish(snapshot, source);
+        Outcome::Live(self.revision)
+    }
+
+    fn publish(&self, snapshot: Arc<Snapshot>, source: &'static str) {
+        self.tell_what_needs_restart(&snapshot.config);
+        reconcile(&self.metrics, &snapshot);
+        let (routes, backends) = (snapshot.routes.len(), snapshot.backends.len());
+        self.publisher.publish(snapshot);
+        self.metrics.reloaded(SystemTime::now());
+        self.statuses.send_modify(|status| {
+            status.revision = self.revision;
+            status.refused = None;
+        });
+        Event::from(ConfigEvent::Applied { revision: self.revision, source, routes, backends }).log();
+    }
+
+    fn refuse(&self, source: &'static str, problems: usize, report: String) -> Outcome {
+        self.metrics.reload_failed();
+        Event::from(ConfigEvent::Refused { revision: self.revision, source, problems, report: &report })
+            .log();
+        self.statuses.send_modify(|status| status.refused = Some(report.clone()));
+        Outcome::Refused(report)
+    }
+
+    fn tell_what_needs_restart(&self, config: &Config) {
+        let (server, access_log) = &self.started_with;
+        for (setting, same) in [
+            ("server.http", server.http == config.server.http),
+            ("server.metrics", server.metrics == config.server.metrics),
+            ("server.workers", server.workers == config.server.workers),
+            ("server.drain_timeout", server.drain_timeout == config.server.drain_timeout),
+            ("access_log", *access_log == config.access_log),
+        ] {
+            if !same {
+                Event::from(ConfigEvent::NeedsRestart { setting }).log();
+            }
+        }
+    }
+}
+
+/// A text that can't be served by.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Everything that is wrong with it, as shown to its author.
+    pub report: String,
+    /// How many problems.
+    pub problems: usize,
+}
+
+/// Reads a configuration file's bytes; warnings go to the log.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(bytes: &[u8], file: &str) -> Result<Config, Unusable> {
+    let text = std::str::from_utf8(bytes).map_err(|error| Unusable {
+        report: format!("error: {file} isn't UTF-8 at byte {}; save it as UTF-8", error.valid_up_to()),
+        problems: 1,
+    })?;
+    match config::load(text, &|name| std::env::var(name).ok()) {
+        Ok(loaded) => {
+            warn_of(&loaded.warnings, file);
+            Ok(loaded.config)
+        }
+        Err(problems) => {
+            let count = problems.0.len();
+            Err(Unusable { report: problems.render(file, text, false), problems: count })
+        }
+    }
+}
+
+fn warn_of(warnings: &[Problem], file: &str) {
+    for warning in warnings {
+        tracing::warn!(
+            event = "config.warning",
+            "{file}:{}: {}; {}",
+            warning.line,
+            warning.message,
+            warning.remedy
+        );
+    }
+}
+
+fn reconcile(metrics: &Metrics, snapshot: &Snapshot) {
+    let shares: Vec<Share<'_>> = snapshot
+        .shares()
+        .map(|(route, backend, weight_ratio)| Share {
+            route: route.as_str(),
+            backend: backend.as_str(),
+            weight_ratio,
+        })
+        .collect();
+    metrics.reconcile(&shares);
+    metrics.revision(snapshot.revision);
+}
+
+/// Looks up the names that have no address yet, for a bounded time: a new backend should be ready when it is live, and
+/// one that can't be resolved must not hold back the others.
+async fn resolve_new(snapshot: &Snapshot) {
+    let new: Vec<Arc<Endpoint>> =
+        snapshot.endpoints().filter(|endpoint| endpoint.addresses().is_empty()).cloned().collect();
+    tell_of_lookups(snapshot, refresh_all(&new, DNS_FIRST).await);
+}
+
+/// Keeps the addresses of all names fresh, for ever.
+pub async fn keep_addresses_fresh(published: Published, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let snapshot = published.current();
+        let all: Vec<Arc<Endpoint>> = snapshot.endpoints().cloned().collect();
+        tell_of_lookups(&snapshot, refresh_all(&all, every).await);
+    }
+}
+
+fn tell_of_lookups(snapshot: &Snapshot, outcomes: Vec<(Arc<Endpoint>, Result<bool, LookupError>)>) {
+    for (endpoint, outcome) in outcomes {
+        let (backend, host) = (backend_of(snapshot, &endpoint), endpoint.url.host.as_str());
+        match outcome {
+            Ok(false) => {}
+            Ok(true) => {
+                let addresses: Vec<_> = endpoint.addresses().iter().map(std::net::SocketAddr::ip).collect();
+                Event::from(ConfigEvent::Addresses { backend, host, addresses: &addresses }).log();
+            }
+            Err(error) => Event::from(ConfigEvent::LookupFailed { backend, host, error: &error }).log(),
+        }
+    }
+}
+
+fn backend_of<'a>(snapshot: &'a Snapshot, endpoint: &Arc<Endpoint>) -> &'a str {
+    let holds =
+        |backend: &crate::snapshot::Backend| backend.endpoints.iter().any(|e| Arc::ptr_eq(e, endpoint));
+    let at = snapshot.backends.iter().position(holds);
+    at.map_or("", |at| snapshot.config.backends[at].name.as_str())
+}

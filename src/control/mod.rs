@@ -1,0 +1,8 @@
+//! Changes: what is asked for, the one who carries it out, and what can be seen of it.
+//!
+//! Runs on the control thread. Sources and the command line send a [`command::Command`]; only the
+//! [`controller::Controller`] publishes. It must never know how requests are served.
+
+pub mod command;
+pub mod controller;
+pub mod status;

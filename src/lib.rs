@@ -1,0 +1,26 @@
+//! Crossfade: a traffic-splitting reverse proxy for leaving one platform for another.
+//!
+//! The modules in reading order: what a user writes (`config`), what is decided without a socket in sight
+//! (`routing`, `split`, `headers`), what serves (`snapshot`, `proxy`, `upstream`, `server`), what changes it
+//! (`control`, `source`), what tells of it (`telemetry`, `admin`), and what puts it together (`app`, `cli`).
+//! `ARCHITECTURE.md` has the whole picture.
+
+pub mod config;
+
+pub mod headers;
+pub mod routing;
+pub mod split;
+
+pub mod proxy;
+pub mod server;
+pub mod snapshot;
+pub mod upstream;
+
+pub mod control;
+pub mod source;
+
+pub mod admin;
+pub mod telemetry;
+
+pub mod app;
+pub mod cli;

@@ -1,0 +1,127 @@
+//! What is asked of a request before anything is decided about it (`reference`: RFC 9110, RFC 9112 section 3.2).
+//!
+//! `handle` calls it first. What is wrong with the bytes, `server::framing` has found already; here stands what any
+//! version of HTTP must keep. It must never repair: what two readers could understand differently is refused.
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Version};
+
+use crate::headers::authority::parse_authority;
+use crate::proxy::refusal::Refusal;
+
+/// What an admitted request says of itself.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its host: the target's, where it has one, else the field's.
+    pub host: HeaderValue,
+    /// Whether the visitor waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// Admits a request, or says why not. `local` is the host of a request in HTTP/1.0 that names none.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn admit(parts: &Parts, body_size: Option<u64>, local: &HeaderValue) -> Result<Admitted, Refusal> {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
+    }
+    let host = host(parts, local)?;
+    within_body_size(&parts.headers, body_size)?;
+    Ok(Admitted { host, expects_continue: expects_continue(&parts.headers)? })
+}
+
+/// In absolute form the target's authority wins over `Host`, and replaces it (RFC 9112 section 3.2.2); the field has to
+/// be well-formed all the same.
+fn host(parts: &Parts, local: &HeaderValue) -> Result<HeaderValue, Refusal> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::HostSeveral);
+    }
+    if field.is_none() && parts.version == Version::HTTP_11 {
+        return Err(Refusal::HostMissing);
+    }
+    if let Some(field) = field
+        && parse_authority(field.as_bytes()).is_none()
+    {
+        return Err(Refusal::HostInvalid);
+    }
+    match parts.uri.authority() {
+        Some(authority) if parse_authority(authority.as_str().as_bytes()).is_some() => {
+            HeaderValue::try_from(authority.as_str()).map_err(|_| Refusal::HostInvalid)
+        }
+        Some(_) => Err(Refusal::HostInvalid),
+        None => Ok(field.unwrap_or(local).clone()),
+    }
+}
+
+fn within_body_size(headers: &HeaderMap, limit: Option<u64>) -> Result<(), Refusal> {
+    let Some(limit) = limit else { return Ok(()) };
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit) { Err(Refusal::BodyTooLarge) } else { Ok(()) }
+}
+
+/// RFC 9110 section 10.1.1: any other expectation is answered with 417.
+fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let mut expects = false;
+    for value in headers.get_all(EXPECT) {
+        if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refusal::Expectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn admitted(request: http::request::Builder) -> Result<String, Refusal> {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let local = HeaderValue::from_static("127.0.0.1:8080");
+        admit(&parts, Some(10), &local).map(|admitted| admitted.host.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_request_has_one_valid_host() {
+        let get = |uri: &str| Request::get(uri).version(Version::HTTP_11);
+        for (request, host) in [
+            (get("/").header(HOST, "a.example"), Ok("a.example")),
+            (get("/").header(HOST, "[2001:db8::1]:8080"), Ok("[2001:db8::1]:8080")),
+            (get("http://b.example:81/x").header(HOST, "a.example"), Ok("b.example:81")),
+            (get("/").version(Version::HTTP_10), Ok("127.0.0.1:8080")),
+            (get("/"), Err(Refusal::HostMissing)),
+            (get("http://b.example/"), Err(Refusal::HostMissing)),
+            (get("/").header(HOST, "a").header(HOST, "a"), Err(Refusal::HostSeveral)),
+            (get("/").header(HOST, ""), Err(Refusal::HostInvalid)),
+            (get("/").header(HOST, "a b"), Err(Refusal::HostInvalid)),
+            (get("/").header(HOST, "a:99999"), Err(Refusal::HostInvalid)),
+            (get("/").header(HOST, "u@a"), Err(Refusal::HostInvalid)),
+            (get("/").header(HOST, "a,b"), Err(Refusal::HostInvalid)),
+            (get("http://u:p@b.example/").header(HOST, "a"), Err(Refusal::HostInvalid)),
+        ] {
+            let shown = format!("{request:?}");
+            assert_eq!(admitted(request), host.map(str::to_owned), "{shown}");
+        }
+    }
+
+    #[test]
+    fn other_refusals() {
+        let post = || Request::post("/").version(Version::HTTP_11).header(HOST, "a");
+        for (request, refusal) in [
+            (post().method("TRACE"), Some(Refusal::Method)),
+            (post().header(EXPECT, "100-Continue"), None),
+            (post().header(EXPECT, "200-maybe"), Some(Refusal::Expectation)),
+            (post().header(CONTENT_LENGTH, "10"), None),
+            (post().header(CONTENT_LENGTH, "11"), Some(Refusal::BodyTooLarge)),
+        ] {
+            let shown = format!("{request:?}");
+            assert_eq!(admitted(request).err(), refusal, "{shown}");
+        }
+    }
+}

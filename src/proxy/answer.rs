@@ -1,0 +1,144 @@
+//! The body of a response on its way to the visitor: the backend's, or a few bytes of our own.
+//!
+//! hyper's server polls it when the visitor takes more, which is the whole of our backpressure. It carries the
+//! exchange, which ends with it, and the lease, which goes back to its pool with the last byte. It must never hold
+//! more than the frame at hand.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::headers::hop_by_hop;
+use crate::proxy::error::{Error, Failure};
+use crate::proxy::exchange::Exchange;
+use crate::upstream::pool::Lease;
+use crate::upstream::stall::Stall;
+
+/// A response's body with the exchange it ends.
+#[derive(Debug)]
+pub struct Answer {
+    exchange: Box<Exchange>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Backend(Box<Download>),
+    Own(Bytes),
+}
+
+impl Answer {
+    /// The backend's body, taken from `lease`.
+    pub fn of_backend(exchange: Box<Exchange>, body: Incoming, lease: Lease) -> Self {
+        let idle = exchange.view.snapshot.config.timeouts.idle_body;
+        let deadline = exchange.deadline();
+        let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline };
+        let mut answer = Self { exchange, source: Source::Backend(Box::new(download)) };
+        answer.end_if_whole();
+        answer
+    }
+
+    /// A body of our own.
+    pub fn of_ours(mut exchange: Box<Exchange>, body: Bytes) -> Self {
+        exchange.complete();
+        Self { exchange, source: Source::Own(body) }
+    }
+
+    /// With the last byte the exchange is complete, and the connection can carry the next: if the request went out to
+    /// its own last byte, too. hyper doesn't ask for a frame after it.
+    fn end_if_whole(&mut self) {
+        let Source::Backend(download) = &mut self.source else { return };
+        if !download.body.is_end_stream() {
+            return;
+        }
+        self.exchange.complete();
+        let uploaded = self.exchange.upload().is_none_or(|upload| upload.ended().is_some());
+        if let Some(lease) = download.lease.take().filter(|_| uploaded) {
+            lease.give_back();
+        }
+    }
+
+    fn account(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            hop_by_hop::strip_trailers(trailers);
+        }
+        self.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+        self.end_if_whole();
+        frame
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let download = match &mut this.source {
+            Source::Backend(download) => download,
+            Source::Own(body) if body.is_empty() => return Poll::Ready(None),
+            Source::Own(body) => {
+                let body = std::mem::take(body);
+                this.exchange.sent(body.len() as u64);
+                return Poll::Ready(Some(Ok(Frame::data(body))));
+            }
+        };
+        match std::task::ready!(download.poll(cx)) {
+            Ok(Some(frame)) => Poll::Ready(Some(Ok(this.account(frame)))),
+            Ok(None) => {
+                this.end_if_whole();
+                Poll::Ready(None)
+            }
+            Err(failure) => {
+                this.exchange.broke_off(failure);
+                Poll::Ready(Some(Err(Error::Backend(failure))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Backend(download) => download.body.is_end_stream(),
+            Source::Own(body) => body.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Backend(download) => download.body.size_hint(),
+            Source::Own(body) => SizeHint::with_exact(body.len() as u64),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Download {
+    body: Incoming,
+    lease: Option<Lease>,
+    stall: Stall,
+    deadline: Instant,
+}
+
+impl Download {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) if Instant::now() > self.deadline => {
+                Poll::Ready(Err(Failure::RequestTimeout))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.stall.progress();
+                Poll::Ready(Ok(Some(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Err(Failure::BodyBroken)),
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Pending => self.stall.poll(cx).map(|()| Err(Failure::BodyTimeout)),
+        }
+    }
+}

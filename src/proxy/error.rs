@@ -1,0 +1,162 @@
+//! What can go wrong with an exchange, in one table: status, reason, and whose fault it is.
+//!
+//! `forward` and `admit` make errors, `reply` answers them, metrics and records carry their reasons. It must never
+//! hold bytes of a request or response: reasons are labels.
+
+use std::error::Error as _;
+use std::io;
+
+use http::StatusCode;
+
+use crate::proxy::refusal::Refusal;
+use crate::upstream::connect::ConnectError;
+
+/// Why a request has no answer from a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is the visitor's request.
+    #[error("the request was refused: {}", .0.reason())]
+    Refused(Refusal),
+    /// It is the backend.
+    #[error("the backend failed: {}", .0.reason())]
+    Backend(Failure),
+}
+
+impl Error {
+    /// The status it is answered with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::Backend(failure) => failure.status(),
+        }
+    }
+
+    /// The label in metrics, access records and `X-Crossfade-Error`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Backend(failure) => failure.reason(),
+        }
+    }
+
+    /// Whether the connection can't be used further.
+    pub fn closes(self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.closes(),
+            Self::Backend(_) => false,
+        }
+    }
+}
+
+/// How a backend fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Its name has never been resolved.
+    Unresolved,
+    /// It refuses connections.
+    ConnectRefused,
+    /// It can't be reached, or this machine has no descriptors left.
+    ConnectFailed,
+    /// No connection within `connect_timeout`.
+    ConnectTimeout,
+    /// The TLS handshake failed: a certificate that isn't believed, most often.
+    Tls,
+    /// It closed or reset the connection before a response.
+    Closed,
+    /// What it sent isn't a response of HTTP/1.
+    BadResponse,
+    /// No response within `first_byte_timeout`.
+    FirstByteTimeout,
+    /// The whole exchange took longer than `timeouts.request`.
+    RequestTimeout,
+    /// It doesn't read the request.
+    WriteTimeout,
+    /// It closed within the response's body.
+    BodyBroken,
+    /// It stalled within the response's body.
+    BodyTimeout,
+}
+
+impl Failure {
+    /// Every reason, for metrics that exist before the first failure.
+    pub const REASONS: [&str; 12] = [
+        Self::Unresolved.reason(),
+        Self::ConnectRefused.reason(),
+        Self::ConnectFailed.reason(),
+        Self::ConnectTimeout.reason(),
+        Self::Tls.reason(),
+        Self::Closed.reason(),
+        Self::BadResponse.reason(),
+        Self::FirstByteTimeout.reason(),
+        Self::RequestTimeout.reason(),
+        Self::WriteTimeout.reason(),
+        Self::BodyBroken.reason(),
+        Self::BodyTimeout.reason(),
+    ];
+
+    /// The status it is answered with, where none has been sent yet.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Unresolved
+            | Self::ConnectRefused
+            | Self::ConnectFailed
+            | Self::Tls
+            | Self::Closed
+            | Self::BadResponse
+            | Self::BodyBroken => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout
+            | Self::FirstByteTimeout
+            | Self::RequestTimeout
+            | Self::WriteTimeout
+            | Self::BodyTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The label in metrics, access records and `X-Crossfade-Error`.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::Closed => "closed",
+            Self::BadResponse => "bad_response",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::BodyBroken => "response_body_broken",
+            Self::BodyTimeout => "response_body_timeout",
+        }
+    }
+
+    /// What an error of connecting means.
+    pub fn of_connect(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Unresolved => Self::Unresolved,
+            ConnectError::Tcp(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Self::ConnectRefused
+            }
+            ConnectError::Tcp(_) => Self::ConnectFailed,
+            ConnectError::Tls(_) => Self::Tls,
+            ConnectError::Timeout => Self::ConnectTimeout,
+        }
+    }
+
+    /// What hyper's error means before a response's head.
+    pub fn of_exchange(error: &hyper::Error) -> Self {
+        if error.is_parse() {
+            return Self::BadResponse;
+        }
+        match io_kind(error) {
+            Some(io::ErrorKind::TimedOut) => Self::WriteTimeout,
+            // rustls reports a stream that isn't TLS, or ends without its close, as data.
+            Some(io::ErrorKind::InvalidData) => Self::BadResponse,
+            _ => Self::Closed,
+        }
+    }
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    error.source()?.downcast_ref::<io::Error>().map(io::Error::kind)
+}

@@ -1,0 +1,230 @@
+//! What one request leaves behind: one access record and one set of counts, however it ends.
+//!
+//! `handle` begins it with the request's head; it rides in the response's body and ends when that is dropped, so a
+//! visitor's hanging up is recorded too. It must never be cloned, and never count twice.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use crate::headers::outgoing;
+use crate::proxy::downstream::Downstream;
+use crate::proxy::error::{Error, Failure};
+use crate::proxy::view::View;
+use crate::split::ChosenBy;
+use crate::telemetry::record::Record;
+use crate::telemetry::series::{InFlight, MethodLabel, Series};
+use crate::upstream::upload::UploadState;
+
+/// nginx's code for a visitor who hung up before a response; never sent.
+const VISITOR_GONE: u16 = 499;
+
+/// One request from its first byte to its response's last.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The connection it came on.
+    pub downstream: Rc<Downstream>,
+    /// The one snapshot it sees.
+    pub view: Rc<View>,
+    /// When its head was whole.
+    pub started: Instant,
+    /// The same in unix milliseconds.
+    pub started_ms: u64,
+    /// Its id: the visitor's own where that is sane.
+    pub request_id: HeaderValue,
+    /// Attempts made so far.
+    pub attempts: u32,
+    method: Method,
+    version: Version,
+    target: Option<PathAndQuery>,
+    host: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
+    client: IpAddr,
+    place: Option<Place>,
+    upload: Option<Rc<UploadState>>,
+    status: u16,
+    reason: Option<&'static str>,
+    first_byte: Option<Duration>,
+    connect: Option<Duration>,
+    bytes_out: u64,
+    whole: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    route: usize,
+    position: usize,
+    by: ChosenBy,
+    _in_flight: InFlight,
+}
+
+impl Exchange {
+    /// Begins with a request's head.
+    pub fn begin(downstream: Rc<Downstream>, parts: &Parts) -> Self {
+        let worker = &downstream.worker;
+        let logged = worker.log.borrow().enabled();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            view: worker.view(),
+            started: Instant::now(),
+            started_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            request_id: outgoing::request_id(&parts.headers).unwrap_or_else(|| worker.request_id()),
+            attempts: 0,
+            method: parts.method.clone(),
+            version: parts.version,
+            target: logged.then(|| parts.uri.path_and_query().cloned()).flatten(),
+            host: None,
+            accept: parts.headers.get(ACCEPT).cloned(),
+            client: downstream.peer.address,
+            place: None,
+            upload: None,
+            status: VISITOR_GONE,
+            reason: None,
+            first_byte: None,
+            connect: None,
+            bytes_out: 0,
+            whole: false,
+            downstream,
+        }
+    }
+
+    /// Whose request it is, as far as believed.
+    pub fn comes_from(&mut self, client: IpAddr, host: &HeaderValue) {
+        self.client = client;
+        self.host = Some(host.clone());
+    }
+
+    /// Where it goes: place of the route, position of the backend in it.
+    pub fn goes_to(&mut self, route: usize, position: usize, by: ChosenBy) {
+        let in_flight = self.view.routes[route].series[position].in_flight();
+        self.place = Some(Place { route, position, by, _in_flight: in_flight });
+    }
+
+    /// The counts of its route and backend, or of requests without.
+    pub fn series(&self) -> &Series {
+        match &self.place {
+            Some(place) => &self.view.routes[place.route].series[place.position],
+            None => &self.view.unrouted,
+        }
+    }
+
+    /// It has a body.
+    pub fn uploads(&mut self, state: Rc<UploadState>) {
+        self.upload = Some(state);
+    }
+
+    /// How its body goes, where it has one.
+    pub fn upload(&self) -> Option<&Rc<UploadState>> {
+        self.upload.as_ref()
+    }
+
+    /// A new connection was made for it.
+    pub fn connected(&mut self, took: Duration) {
+        self.connect = Some(took);
+    }
+
+    /// The backend's head came.
+    pub fn responded(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+        let took = self.started.elapsed();
+        self.first_byte = Some(took);
+        self.series().first_byte(took);
+    }
+
+    /// It is answered by us.
+    pub fn failed(&mut self, error: Error) {
+        self.status = error.status().as_u16();
+        self.reason = Some(error.reason());
+        match error {
+            Error::Refused(refusal) => self.downstream.worker.metrics.rejected(refusal.reason()),
+            Error::Backend(failure) => self.series().failure(failure.reason()),
+        }
+    }
+
+    /// The response broke off after its head had gone.
+    pub fn broke_off(&mut self, failure: Failure) {
+        self.reason = Some(failure.reason());
+        self.series().failure(failure.reason());
+    }
+
+    /// So many bytes of the response's body have gone.
+    pub fn sent(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+    }
+
+    /// The response is whole.
+    pub fn complete(&mut self) {
+        self.whole = true;
+    }
+
+    /// Whether an answer of ours is better JSON than a page.
+    pub fn prefers_json(&self) -> bool {
+        let accept = self.accept.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        let names = |kind: &[u8]| memchr::memmem::find(accept, kind).is_some();
+        names(b"json") && !names(b"text/html")
+    }
+
+    /// When `timeouts.request` has passed.
+    pub fn deadline(&self) -> Instant {
+        self.started + self.view.snapshot.config.timeouts.request
+    }
+
+    fn end(&mut self) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.started);
+        if !self.whole && self.reason.is_none() {
+            self.reason = Some("visitor_gone");
+        }
+        let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        let series = self.series();
+        series.request(MethodLabel::from(&self.method), self.status);
+        series.duration(took);
+        series.bytes_in(bytes_in);
+        series.bytes_out(self.bytes_out);
+        self.downstream.link.end(now);
+        let mut log = self.downstream.worker.log.borrow_mut();
+        if log.enabled() {
+            if log.is_empty() {
+                self.downstream.worker.log_pending.notify_one();
+            }
+            log.push(&self.record(took, bytes_in));
+        }
+    }
+
+    fn record(&self, took: Duration, bytes_in: u64) -> Record {
+        let snapshot = &self.view.snapshot;
+        let place = self.place.as_ref();
+        Record {
+            started_ms: self.started_ms,
+            method: self.method.clone(),
+            version: self.version,
+            host: self.host.clone(),
+            path: self.target.clone(),
+            status: self.status,
+            reason: self.reason,
+            route: place.map(|place| snapshot.config.routes[place.route].name.clone()),
+            backend: place.map(|place| snapshot.routes[place.route].names[place.position].clone()),
+            chosen_by: place.map(|place| place.by.as_str()),
+            client: self.client,
+            request_id: Some(self.request_id.clone()),
+            bytes_in,
+            bytes_out: self.bytes_out,
+            duration: took,
+            first_byte: self.first_byte,
+            connect: self.connect,
+            attempts: u8::try_from(self.attempts).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

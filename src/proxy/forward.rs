@@ -1,0 +1,263 @@
+//! Sends a request to its backend and waits for the response's head, in as many attempts as are harmless.
+//!
+//! `handle` calls it once everything is decided. It must never send twice what could act twice, nor lose a request to
+//! a connection that the backend had just closed.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use rustls::pki_types::ServerName;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::model::BackendIndex;
+use crate::headers::authority::parse_authority;
+use crate::proxy::error::{Error, Failure};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::retry::{Attempt, Fate, is_idempotent, may_follow};
+use crate::proxy::view::View;
+use crate::snapshot::{Backend, Host};
+use crate::upstream::connect::ConnectLimits;
+use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::upload::{Upload, UploadFault};
+
+/// A request as the backend is to get it, but for `Host`, which is the endpoint's to say.
+#[derive(Debug)]
+pub struct Outbound {
+    /// Which backend.
+    pub backend: BackendIndex,
+    /// Its method.
+    pub method: Method,
+    /// Path and query.
+    pub uri: Uri,
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub upload: Upload,
+    /// Whether the visitor waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// The visitor's own `Host`, for backends that want it.
+    pub visitor_host: HeaderValue,
+}
+
+/// A response's head, its body to come, and the connection that brings it.
+pub type Forwarded = (Response<Incoming>, Lease);
+
+/// Forwards one request.
+///
+/// # Errors
+/// What the last attempt failed by.
+pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
+    let view = Rc::clone(&exchange.view);
+    let target = Target::new(&view, &outbound);
+    let idempotent = is_idempotent(&outbound.method);
+    let mut request = outbound.into_request(exchange);
+    loop {
+        exchange.attempts += 1;
+        let fresh = exchange.attempts > 1;
+        let mut lease = target.lease(exchange, fresh, idempotent).await?;
+        request.headers_mut().insert(HOST, target.host.clone());
+        let replay = replay(&lease, &request, idempotent);
+        let failed = match send(exchange, &mut lease, request, target.backend).await? {
+            Ok(response) => return checked(response).map(|response| (response, lease)),
+            Err(failed) => failed,
+        };
+        request = next_attempt(exchange, failed, &lease, replay, idempotent)?;
+    }
+}
+
+impl Outbound {
+    fn into_request(self, exchange: &Exchange) -> Request<Upload> {
+        let mut request = Request::new(self.upload);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        if let Some(upload) = exchange.upload() {
+            let chunked = !request.headers().contains_key(http::header::CONTENT_LENGTH);
+            if chunked {
+                request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            if self.expects_continue && upload.ended().is_none() {
+                let go_ahead = Arc::new(Notify::new());
+                request.body_mut().wait_for(Arc::clone(&go_ahead));
+                hyper::ext::on_informational(&mut request, move |response| {
+                    if response.status() == StatusCode::CONTINUE {
+                        go_ahead.notify_one();
+                    }
+                });
+            }
+        }
+        request
+    }
+}
+
+/// Where a request goes, decided once.
+struct Target<'a> {
+    backend: &'a Backend,
+    pool: &'a Rc<Pool>,
+    at: usize,
+    host: HeaderValue,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl<'a> Target<'a> {
+    fn new(view: &'a View, outbound: &Outbound) -> Self {
+        let BackendIndex(at) = outbound.backend;
+        let backend = &view.snapshot.backends[at];
+        let pool = view.backends[at].next_pool();
+        let endpoint = pool.endpoint();
+        let host = match &backend.host {
+            Host::Own => endpoint.authority.clone(),
+            Host::Preserve => outbound.visitor_host.clone(),
+            Host::Fixed(host) => host.clone(),
+        };
+        let server_name = endpoint.tls.is_some().then(|| server_name(&host, &endpoint.url.host)).flatten();
+        Self { backend, pool, at, host, server_name }
+    }
+
+    /// A connection: one used before where there is a good one, unless it has to be `fresh`.
+    async fn lease(&self, exchange: &mut Exchange, fresh: bool, idempotent: bool) -> Result<Lease, Error> {
+        let keep = self.backend.keep();
+        if !fresh {
+            if !idempotent {
+                // What can't be sent twice gets a look at whether the backend has closed: yielding lets the runtime
+                // ask the kernel, and the connection's own task hear of it, before one is taken.
+                tokio::task::yield_now().await;
+            }
+            if let Some(lease) = self.pool.reuse(self.server_name.as_ref(), keep) {
+                return Ok(lease);
+            }
+        }
+        let limits = ConnectLimits {
+            connect: self.backend.timeouts.connect,
+            write: exchange.view.snapshot.config.timeouts.idle_body,
+        };
+        let began = Instant::now();
+        match self.pool.open(self.server_name.as_ref(), limits).await {
+            Ok(lease) => {
+                let took = began.elapsed();
+                exchange.view.backends[self.at].series.connect(took);
+                exchange.connected(took);
+                Ok(lease)
+            }
+            Err(error) => {
+                tracing::debug!(endpoint = %self.pool.endpoint().url.authority(), %error, "no connection");
+                Err(Error::Backend(Failure::of_connect(&error)))
+            }
+        }
+    }
+}
+
+/// SNI follows `Host`; where that can't be a server's name, the endpoint's own is used.
+fn server_name(host: &HeaderValue, own: &str) -> Option<ServerName<'static>> {
+    let named = parse_authority(host.as_bytes()).map(|authority| authority.host.trim_matches(['[', ']']));
+    let name = named.and_then(|name| ServerName::try_from(name.to_owned()).ok());
+    name.or_else(|| ServerName::try_from(own.to_owned()).ok())
+}
+
+/// A second copy of a request's head, where it might be needed: the connection may have been closed behind our back,
+/// and the request has no body and may be repeated.
+fn replay(lease: &Lease, request: &Request<Upload>, idempotent: bool) -> Option<Request<Upload>> {
+    let bodiless = http_body::Body::is_end_stream(request.body());
+    if !(lease.is_reused() && idempotent && bodiless) {
+        return None;
+    }
+    let mut copy = Request::new(Upload::none());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+type Failed = TrySendError<Request<Upload>>;
+
+/// One attempt. The outer error ends the exchange, the inner one may be followed by another attempt.
+async fn send(
+    exchange: &Exchange,
+    lease: &mut Lease,
+    request: Request<Upload>,
+    backend: &Backend,
+) -> Result<Result<Response<Incoming>, Failed>, Error> {
+    let mut sending = pin!(lease.send(request));
+    let limit = backend.timeouts.first_byte;
+    let sent = Instant::now();
+    let mut timer = pin!(tokio::time::sleep_until((sent + limit).min(exchange.deadline())));
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut sending => return Ok(outcome),
+            () = &mut timer => {}
+        }
+        let now = Instant::now();
+        if now >= exchange.deadline() {
+            return Err(Error::Backend(Failure::RequestTimeout));
+        }
+        // While the visitor still sends, the backend has nothing to answer; the upload has a deadline of its own.
+        let since = exchange.upload().map_or(Some(sent), |upload| upload.ended());
+        let due = since.map_or(now, |since| since.max(sent)) + limit;
+        if since.is_some() && now >= due {
+            return Err(Error::Backend(Failure::FirstByteTimeout));
+        }
+        timer.as_mut().reset(due.min(exchange.deadline()));
+    }
+}
+
+/// The request for the next attempt, or the error that ends the exchange.
+fn next_attempt(
+    exchange: &Exchange,
+    mut failed: Failed,
+    lease: &Lease,
+    replay: Option<Request<Upload>>,
+    idempotent: bool,
+) -> Result<Request<Upload>, Error> {
+    let unsent = failed.take_message();
+    let error = failed.into_error();
+    if let Some(fault) = exchange.upload().and_then(|upload| upload.fault()) {
+        return Err(Error::Refused(refusal_of(fault, exchange)));
+    }
+    let failure = Failure::of_exchange(&error);
+    let lost = lease.is_reused() && failure == Failure::Closed;
+    let fate = match &unsent {
+        Some(_) => Fate::Unsent,
+        None if lost => Fate::LostOnReused,
+        None => Fate::Failed,
+    };
+    let request = unsent.or(replay);
+    let attempt = Attempt { number: exchange.attempts, fate, whole: request.is_some(), idempotent };
+    match request.filter(|_| may_follow(attempt)) {
+        Some(request) => {
+            exchange.series().retry("reused_connection_closed");
+            Ok(request)
+        }
+        None => {
+            tracing::debug!(%error, "attempt failed");
+            Err(Error::Backend(failure))
+        }
+    }
+}
+
+fn refusal_of(fault: UploadFault, exchange: &Exchange) -> Refusal {
+    match fault {
+        UploadFault::TooLarge => Refusal::BodyTooLarge,
+        UploadFault::Stalled => Refusal::BodyTimeout,
+        UploadFault::Broken => exchange.downstream.link.body_refusal().unwrap_or(Refusal::BodyBroken),
+    }
+}
+
+/// A response may be read in one way only; a switch of protocols that nobody asked for is none.
+fn checked(mut response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let mut encodings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let chunked = encodings.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let one = encodings.next().is_none();
+    if !chunked || !one || response.status().is_informational() {
+        return Err(Error::Backend(Failure::BadResponse));
+    }
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
+}

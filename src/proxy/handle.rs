@@ -1,0 +1,183 @@
+//! The life of a request on one screen.
+//!
+//! `server::connection` calls [`handle`] for each request. Every step is one call; what it does stands where it is
+//! called. It must never fail: whatever goes wrong has an answer.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::headers::origin::Origin;
+use crate::headers::outgoing::{self, Outgoing, client_value};
+use crate::headers::{authority, hop_by_hop, response};
+use crate::proxy::admit::{Admitted, admit};
+use crate::proxy::answer::Answer;
+use crate::proxy::downstream::Downstream;
+use crate::proxy::error::Error;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::forward::{Forwarded, Outbound, forward};
+use crate::proxy::refusal::Refusal;
+use crate::proxy::reply;
+use crate::split::{Bucket, Choice, Policy, Visitor, choose, cookie};
+use crate::upstream::upload::Upload;
+
+/// Answers one request.
+///
+/// # Errors
+/// Never.
+pub async fn handle(
+    downstream: Rc<Downstream>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let refused = downstream.link.begin();
+    let (parts, body) = request.into_parts();
+    let mut exchange = Box::new(Exchange::begin(downstream, &parts));
+    let outcome = match refused {
+        Some(refusal) => Err(Error::Refused(refusal)),
+        None => pass(&mut exchange, parts, body).await,
+    };
+    let draining = exchange.downstream.worker.is_draining();
+    let mut response = match outcome {
+        Ok((response, lease)) => {
+            let (parts, body) = response.into_parts();
+            Response::from_parts(parts, Answer::of_backend(exchange, body, lease))
+        }
+        Err(error) => reply::to(error, exchange),
+    };
+    if draining {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// What happens to a request that goes well.
+async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<Forwarded, Error> {
+    let admitted = admitted(exchange, &parts)?;
+    let origin = origin(exchange, &parts.headers, &admitted);
+    let route = route(exchange, &origin, &parts.uri)?;
+    let choice = chosen(exchange, route, &origin, &parts.headers);
+    let outbound = outbound(exchange, route, &choice, &origin, admitted, parts, body);
+    let backend = outbound.backend;
+    let (mut response, lease) = forward(exchange, outbound).await?;
+    exchange.responded(response.status());
+    let authorities = &exchange.view.snapshot.backends[backend.0].authorities;
+    returned(response.headers_mut(), &origin, authorities, choice.set_cookie);
+    Ok((response, lease))
+}
+
+fn admitted(exchange: &Exchange, parts: &Parts) -> Result<Admitted, Error> {
+    let body_size = exchange.view.snapshot.config.limits.body_size;
+    admit(parts, body_size, &exchange.downstream.local).map_err(Error::Refused)
+}
+
+/// The corrected facts of the visitor.
+fn origin(exchange: &mut Exchange, headers: &HeaderMap, admitted: &Admitted) -> Origin {
+    let trust = &exchange.view.snapshot.config.forwarded;
+    let origin = Origin::resolve(trust, &exchange.downstream.peer, &admitted.host, headers);
+    exchange.comes_from(origin.client, &origin.host);
+    origin
+}
+
+fn route(exchange: &Exchange, origin: &Origin, uri: &Uri) -> Result<usize, Error> {
+    let host = authority::parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);
+    // `OPTIONS *` is about the server as a whole: that of the root.
+    let path = if uri.path() == "*" { "/" } else { uri.path() };
+    exchange.view.snapshot.router.find(host, path).ok_or(Error::Refused(Refusal::NoRoute))
+}
+
+fn chosen(exchange: &mut Exchange, route: usize, origin: &Origin, headers: &HeaderMap) -> Choice {
+    let snapshot = &exchange.view.snapshot;
+    let model = &snapshot.config.routes[route];
+    let policy = Policy {
+        weights: &model.weights,
+        sticky: &model.sticky,
+        pin: &model.pin,
+        route: model.name.as_str(),
+        names: &snapshot.routes[route].names,
+    };
+    let visitor = Visitor { headers, client: origin.client };
+    let mut sequence = exchange.view.routes[route].sequence.borrow_mut();
+    let mut fresh = exchange.downstream.worker.fresh.borrow_mut();
+    let choice = choose(&policy, &visitor, &mut sequence, &mut fresh);
+    drop((sequence, fresh));
+    exchange.goes_to(route, choice.position, choice.by);
+    choice
+}
+
+/// The request as the backend is to get it.
+fn outbound(
+    exchange: &mut Exchange,
+    route: usize,
+    choice: &Choice,
+    origin: &Origin,
+    admitted: Admitted,
+    mut parts: Parts,
+    body: Incoming,
+) -> Outbound {
+    let backend = exchange.view.snapshot.config.routes[route].backends[choice.position];
+    let peer = &exchange.downstream.peer;
+    let believed = (origin.client != peer.address).then(|| client_value(origin.client));
+    let outgoing = Outgoing {
+        origin,
+        host: &admitted.host,
+        request_id: &exchange.request_id,
+        now_ms: exchange.started_ms,
+        version: parts.version,
+        client: believed.as_ref().unwrap_or(&exchange.downstream.peer_value),
+    };
+    outgoing::rewrite(&mut parts.headers, &outgoing);
+    one_length(&mut parts.headers);
+    Outbound {
+        backend,
+        method: parts.method,
+        uri: origin_form(parts.uri),
+        headers: parts.headers,
+        upload: upload(exchange, body),
+        expects_continue: admitted.expects_continue,
+        visitor_host: admitted.host,
+    }
+}
+
+/// Several equal lengths are one (RFC 9112 section 6.3); differing ones have been refused.
+fn one_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let (Some(first), Some(_)) = (lengths.next(), lengths.next()) {
+        let first = first.clone();
+        headers.insert(CONTENT_LENGTH, first);
+    }
+}
+
+/// Absolute form is for proxies; a backend gets the path (RFC 9112 section 3.2.1).
+fn origin_form(uri: Uri) -> Uri {
+    if uri.authority().is_none() {
+        return uri;
+    }
+    uri.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+fn upload(exchange: &mut Exchange, body: Incoming) -> Upload {
+    if body.is_end_stream() {
+        return Upload::none();
+    }
+    let config = &exchange.view.snapshot.config;
+    let (upload, state) = Upload::new(body, config.limits.body_size, config.timeouts.idle_body);
+    exchange.uploads(state);
+    upload
+}
+
+/// The response's fields as the visitor is to get them.
+fn returned(headers: &mut HeaderMap, origin: &Origin, authorities: &[String], bucket: Option<Bucket>) {
+    hop_by_hop::strip_response(headers);
+    let host = origin.host.to_str().unwrap_or_default();
+    let public = response::Public { scheme: origin.scheme, host };
+    response::rewrite(headers, &public, authorities, true);
+    if let Some(bucket) = bucket {
+        let secure = origin.scheme == crate::headers::origin::Scheme::Https;
+        headers.append(SET_COOKIE, cookie::set_cookie(bucket, secure));
+    }
+}

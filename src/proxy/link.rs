@@ -1,0 +1,80 @@
+//! What the reader of a connection's bytes and the handler of its requests tell each other.
+//!
+//! `server::guard` writes refusals and reads whether a request is in flight; `proxy::handle` the other way round. One
+//! thread, so cells. It must never hold anything of a request's content.
+
+use std::cell::Cell;
+
+use tokio::time::Instant;
+
+use crate::proxy::refusal::Refusal;
+
+/// The two sides' shared cells of one downstream connection.
+#[derive(Debug)]
+pub struct Link {
+    heads: Cell<u64>,
+    handled: Cell<u64>,
+    refused: Cell<Option<(u64, Refusal)>>,
+    body_refused: Cell<Option<Refusal>>,
+    in_flight: Cell<bool>,
+    idle_since: Cell<Instant>,
+}
+
+impl Link {
+    /// Of a connection accepted `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            heads: Cell::new(0),
+            handled: Cell::new(0),
+            refused: Cell::new(None),
+            body_refused: Cell::new(None),
+            in_flight: Cell::new(false),
+            idle_since: Cell::new(now),
+        }
+    }
+
+    /// The reader passed a whole head on.
+    pub fn head_passed(&self) {
+        self.heads.set(self.heads.get() + 1);
+    }
+
+    /// Whether no head has passed yet.
+    pub fn is_fresh(&self) -> bool {
+        self.heads.get() == 0
+    }
+
+    /// The reader passes a stand-in on for a head that it refused. Pipelined requests before it are answered first,
+    /// so the refusal is kept under the head's number.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.head_passed();
+        self.refused.set(Some((self.heads.get(), refusal)));
+    }
+
+    /// The reader broke a body off.
+    pub fn refuse_body(&self, refusal: Refusal) {
+        self.body_refused.set(Some(refusal));
+    }
+
+    /// Why the reader broke a body off, if it did.
+    pub fn body_refusal(&self) -> Option<Refusal> {
+        self.body_refused.get()
+    }
+
+    /// The handler got the next request; says why it is to be refused, if its bytes were.
+    pub fn begin(&self) -> Option<Refusal> {
+        self.in_flight.set(true);
+        self.handled.set(self.handled.get() + 1);
+        self.refused.get().filter(|(number, _)| *number == self.handled.get()).map(|(_, refusal)| refusal)
+    }
+
+    /// The exchange in flight ended `now`.
+    pub fn end(&self, now: Instant) {
+        self.in_flight.set(false);
+        self.idle_since.set(now);
+    }
+
+    /// Since when nothing is in flight, or nothing while something is.
+    pub fn idle_since(&self) -> Option<Instant> {
+        (!self.in_flight.get()).then(|| self.idle_since.get())
+    }
+}

@@ -1,0 +1,18 @@
+//! A request from its first byte to its response's last: admit, origin, route, choose, forward, answer, record.
+//!
+//! `server::connection` calls [`handle::handle`] for each request of a connection. Everything here runs on the worker
+//! that accepted the connection. It must never wait for another thread, nor see who changes the configuration.
+
+pub mod admit;
+pub mod answer;
+pub mod downstream;
+pub mod error;
+pub mod exchange;
+pub mod forward;
+pub mod handle;
+pub mod link;
+pub mod refusal;
+pub mod reply;
+pub mod retry;
+pub mod view;
+pub mod worker;

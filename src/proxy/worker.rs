@@ -1,0 +1,96 @@
+//! What the exchanges of one worker share: the view of the live snapshot, sequences, the access buffer.
+//!
+//! `server::worker` makes one per thread. It must never be reached from another thread; what others have to say comes
+//! by the published snapshot.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::proxy::view::View;
+use crate::snapshot::publish::Published;
+use crate::split::FreshBuckets;
+use crate::telemetry::access_log::Buffer;
+use crate::telemetry::metrics::Metrics;
+
+/// One worker's state.
+#[derive(Debug)]
+pub struct Worker {
+    /// Where it counts what has no series.
+    pub metrics: Metrics,
+    /// Its access records.
+    pub log: RefCell<Buffer>,
+    /// Told when the first record is in them.
+    pub log_pending: Notify,
+    /// Buckets for visitors without one.
+    pub fresh: RefCell<FreshBuckets>,
+    published: Published,
+    view: RefCell<Rc<View>>,
+    phase: f64,
+    draining: Cell<bool>,
+    random: RefCell<fastrand::Rng>,
+}
+
+impl Worker {
+    /// Worker number `index` of `workers`.
+    pub fn new(index: usize, workers: usize, published: Published, metrics: Metrics, log: Buffer) -> Self {
+        // Worker 0 of 4 begins its sequences at 1/8, the next at 3/8: not all send their first 1 % at once.
+        let phase = (index as f64 + 0.5) / workers as f64;
+        let view = View::new(published.current(), None, &metrics, phase);
+        let mut random = fastrand::Rng::new();
+        Self {
+            fresh: RefCell::new(FreshBuckets::new(random.u64(..))),
+            log: RefCell::new(log),
+            log_pending: Notify::new(),
+            view: RefCell::new(Rc::new(view)),
+            draining: Cell::new(false),
+            random: RefCell::new(random),
+            metrics,
+            published,
+            phase,
+        }
+    }
+
+    /// The view of the live snapshot, made anew if that has changed.
+    pub fn view(&self) -> Rc<View> {
+        let mut view = self.view.borrow_mut();
+        if let Some(snapshot) = self.published.newer_than(&view.snapshot) {
+            *view = Rc::new(View::new(snapshot, Some(&view), &self.metrics, self.phase));
+        }
+        Rc::clone(&view)
+    }
+
+    /// Closes idle connections whose time is over. Called every few seconds; sees a new snapshot without traffic too.
+    pub fn sweep(&self, now: Instant) {
+        for (pool, keep) in self.view().pools() {
+            pool.sweep(now, keep);
+        }
+    }
+
+    /// From now on each response says `Connection: close`.
+    pub fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// A new request id: 128 random bits in hex.
+    pub fn request_id(&self) -> HeaderValue {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let bits = self.random.borrow_mut().u128(..);
+        let text: [u8; 32] = std::array::from_fn(|at| HEX[((bits >> (at * 4)) & 0xf) as usize]);
+        HeaderValue::from_bytes(&text).expect("hex digits are a field value")
+    }
+
+    /// The live snapshot.
+    pub fn snapshot(&self) -> Arc<crate::snapshot::Snapshot> {
+        Arc::clone(&self.view().snapshot)
+    }
+}

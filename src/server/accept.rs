@@ -1,0 +1,90 @@
+//! Takes connections from a listening socket, for this worker or the one with fewer.
+//!
+//! One task per worker and listener. It must never spin, and never end but by a drain: what goes wrong with one
+//! connection, or for lack of descriptors, is waited out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::config::limits::ACCEPT_PAUSE;
+use crate::proxy::worker::Worker;
+use crate::server::balance::{Accepted, Balance};
+use crate::server::drain::{Draining, Phase};
+use crate::server::listener::Listener;
+use crate::telemetry::events::Event;
+
+/// Accepts until the drain begins, then takes what waits in the kernel's queue, and closes. `take` gets what is this
+/// worker's.
+pub async fn accept(
+    listener: Listener,
+    place: usize,
+    own: usize,
+    worker: Rc<Worker>,
+    balance: Balance,
+    mut draining: Draining,
+    take: impl Fn(Accepted),
+) {
+    let label = listener.label.clone();
+    let socket = match TcpListener::from_std(listener.into_socket()) {
+        Ok(socket) => socket,
+        Err(error) => return Event::AcceptFailed { listener: &label, error: &error }.log(),
+    };
+    let seated = |socket, peer| {
+        let accepted = Accepted { socket, peer, listener: place, seat: balance.seat(own) };
+        balance.hand_on(accepted, own).into_iter().for_each(&take);
+    };
+    let mut failing = false;
+    loop {
+        let outcome = tokio::select! {
+            biased;
+            () = draining.reached(Phase::Draining) => break,
+            outcome = next(&socket, &worker, &balance) => outcome,
+        };
+        match outcome {
+            Ok((socket, peer)) => {
+                failing = false;
+                seated(socket, peer);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    Event::AcceptFailed { listener: &label, error: &error }.log();
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((socket, peer)) = socket.accept() {
+        if socket.set_nonblocking(true).is_ok() {
+            seated(socket, peer);
+        }
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(
+    socket: &TcpListener,
+    worker: &Worker,
+    balance: &Balance,
+) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    while balance.open() >= worker.snapshot().config.limits.connections {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    let (socket, peer): (TcpStream, SocketAddr) = socket.accept().await?;
+    Ok((socket.into_std()?, peer))
+}
+
+/// Errors of a connection that ended before it was accepted; the listener is as well as before (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,64 @@
+//! How serving ends: the phases between the signal and the exit, told by the control thread and heard by all workers.
+//!
+//! It must never cut off what could finish within the deadline.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::config::limits::DRAIN_IDLE_GRACE;
+
+/// What the process is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It takes and answers requests.
+    Serving,
+    /// It takes no new connections, and each response says `Connection: close`. Idle connections stay for a moment:
+    /// a request may be on its way on them already.
+    Draining,
+    /// Idle connections are closed; what is in flight goes on.
+    Closing,
+    /// The time is up.
+    Ended,
+}
+
+/// The telling side.
+#[derive(Debug)]
+pub struct Drain(watch::Sender<Phase>);
+
+impl Drain {
+    /// With its hearing side, which is cloned for every worker and connection.
+    pub fn new() -> (Self, Draining) {
+        let (sender, receiver) = watch::channel(Phase::Serving);
+        (Self(sender), Draining(receiver))
+    }
+
+    /// Leads through the phases; returns once `finished` is, or after `timeout`. Says whether all had finished.
+    pub async fn run(&self, timeout: Duration, finished: impl Future<Output = ()>) -> bool {
+        self.0.send_replace(Phase::Draining);
+        let phases = async {
+            tokio::time::sleep(DRAIN_IDLE_GRACE.min(timeout / 2)).await;
+            self.0.send_replace(Phase::Closing);
+            std::future::pending::<()>().await;
+        };
+        let whole = tokio::select! {
+            () = finished => true,
+            () = phases => false,
+            () = tokio::time::sleep(timeout) => false,
+        };
+        self.0.send_replace(Phase::Ended);
+        whole
+    }
+}
+
+/// The hearing side.
+#[derive(Debug, Clone)]
+pub struct Draining(watch::Receiver<Phase>);
+
+impl Draining {
+    /// Returns once `phase` has begun, or nobody leads any more.
+    pub async fn reached(&mut self, phase: Phase) {
+        // An error means that the control thread is gone, which ends every phase.
+        let _ = self.0.wait_for(|current| *current >= phase).await;
+    }
+}

@@ -1,0 +1,294 @@
+//! The I/O of a downstream connection: what stands between the socket and hyper.
+//!
+//! Lets hyper see only whole heads that `framing` found strict, ends what stalls (a head that doesn't come, a
+//! connection that idles, a visitor who doesn't read), and closes so that our last answer isn't lost to a reset.
+//! `server::connection` makes one per connection. It must never copy what can be read straight into hyper's buffer.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, Timeouts};
+use crate::proxy::link::Link;
+use crate::proxy::refusal::Refusal;
+use crate::server::framing::{Framer, Passage};
+use crate::upstream::stall::Stall;
+
+/// What hyper reads where a head was refused; the handler answers it with the refusal, in order, and the connection
+/// closes.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// A socket that is read strictly and never waited on for ever.
+#[derive(Debug)]
+pub struct Guard<S> {
+    socket: S,
+    link: Rc<Link>,
+    limits: Limits,
+    timeouts: Timeouts,
+    framer: Framer,
+    /// Read and not yet passed on: a head in parts, or what follows the message that hyper is reading.
+    pending: BytesMut,
+    /// So many bytes of `pending` may pass.
+    cleared: usize,
+    refused: bool,
+    head_since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    write_stall: Stall,
+    lingering: Option<Lingering>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Guards `socket`; the bounds are those in force when the connection was accepted.
+    pub fn new(socket: S, link: Rc<Link>, limits: Limits, timeouts: Timeouts) -> Self {
+        Self {
+            socket,
+            link,
+            limits,
+            timeouts,
+            framer: Framer::at_start(),
+            pending: BytesMut::new(),
+            cleared: 0,
+            refused: false,
+            head_since: None,
+            timer: None,
+            write_stall: Stall::new(timeouts.idle_body),
+            lingering: None,
+        }
+    }
+
+    /// Puts the framer's question to `bytes` and notes what it means for the connection.
+    fn passage(&mut self, bytes: &[u8]) -> io::Result<Option<Passage>> {
+        let in_body = !matches!(self.framer, Framer::Head { .. });
+        match self.framer.pass(bytes, &self.limits) {
+            Ok(passage) => {
+                if !in_body && matches!(passage, Passage::Pass(_)) {
+                    self.head_since = None;
+                    self.link.head_passed();
+                }
+                Ok(Some(passage))
+            }
+            Err(refusal) if in_body => {
+                self.refused = true;
+                self.link.refuse_body(refusal);
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason()))
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                Ok(None)
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refused = true;
+        self.link.refuse(refusal);
+        self.pending.clear();
+        self.pending.extend_from_slice(STAND_IN);
+        self.cleared = STAND_IN.len();
+    }
+
+    /// Reads straight into hyper's buffer and takes back what may not pass yet.
+    fn poll_read_through(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        let end = buf.filled().len();
+        if end == before {
+            return Poll::Ready(Ok(Read::Ended));
+        }
+        let mut at = before;
+        while at < end {
+            match self.passage(&buf.filled()[at..end])? {
+                Some(Passage::Pass(length)) => at += length,
+                Some(Passage::Skip(length)) if at == before => {
+                    self.pending.extend_from_slice(&buf.filled()[at + length..end]);
+                    break;
+                }
+                Some(Passage::Skip(_) | Passage::More) => {
+                    self.pending.extend_from_slice(&buf.filled()[at..end]);
+                    break;
+                }
+                None => break,
+            }
+            if self.framer.between_messages() && at < end {
+                self.pending.extend_from_slice(&buf.filled()[at..end]);
+                break;
+            }
+        }
+        buf.set_filled(at);
+        Poll::Ready(Ok(if at > before { Read::Passed } else { Read::Held }))
+    }
+
+    /// Passes on what `pending` holds; says whether anything could.
+    fn pass_pending(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
+        while self.cleared == 0 && !self.pending.is_empty() {
+            let pending = std::mem::take(&mut self.pending);
+            let passage = self.passage(&pending);
+            // A refusal has put its stand-in there; else what was taken goes back.
+            if self.pending.is_empty() {
+                self.pending = pending;
+            }
+            match passage? {
+                Some(Passage::Pass(length)) => self.cleared = length,
+                Some(Passage::Skip(length)) => self.pending.advance(length),
+                Some(Passage::More) => return Ok(false),
+                None => {}
+            }
+        }
+        let passing = self.cleared.min(buf.remaining());
+        buf.put_slice(&self.pending[..passing]);
+        self.pending.advance(passing);
+        self.cleared -= passing;
+        if self.pending.is_empty() {
+            self.pending = BytesMut::new();
+        }
+        Ok(passing > 0)
+    }
+
+    fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        self.head_since.get_or_insert_with(Instant::now);
+        self.pending.reserve(READ_BUFFER.min(self.limits.head_size));
+        let read = ready!(pin!(self.socket.read_buf(&mut self.pending)).poll(cx))?;
+        Poll::Ready(Ok(if read == 0 { Read::Ended } else { Read::Held }))
+    }
+
+    /// What to do about a visitor who sends nothing: nothing yet, or end it.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        if !matches!(self.framer, Framer::Head { .. }) {
+            return Poll::Pending;
+        }
+        let (due, expired) = match (self.head_since, self.link.idle_since()) {
+            (Some(since), _) => (since + self.timeouts.request_head, Expired::Head),
+            (None, Some(since)) if self.link.is_fresh() => {
+                (since + self.timeouts.request_head, Expired::Idle)
+            }
+            (None, Some(since)) => (since + self.timeouts.keep_alive, Expired::Idle),
+            (None, None) => return Poll::Pending,
+        };
+        // The timer of an earlier wait is left standing where it fires sooner: a busy connection never resets it.
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(expired);
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    /// Reads away what the visitor still sends after our last byte (RFC 9112 section 9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let lingering = self.lingering.get_or_insert_with(Lingering::new);
+        let mut scratch = [0u8; 8 * 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    lingering.bytes += buf.filled().len();
+                    if lingering.bytes > LINGER_BYTES {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return lingering.timer.as_mut().poll(cx).map(Ok),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if !this.pending.is_empty() && this.pass_pending(buf)? {
+                return Poll::Ready(Ok(()));
+            }
+            if this.refused {
+                return Poll::Pending;
+            }
+            let read = match this.pending.is_empty() {
+                true => this.poll_read_through(cx, buf),
+                false => this.poll_read_more(cx),
+            };
+            match read {
+                Poll::Ready(Ok(Read::Passed | Read::Ended)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Read::Held)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => match ready!(this.poll_expired(cx)) {
+                    Expired::Idle => return Poll::Ready(Ok(())),
+                    Expired::Head => this.refuse(Refusal::HeadTimeout),
+                },
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.write_stall.check(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.write_stall.check(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        self.write_stall.check(cx, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+            let all_read = self.framer.between_messages() && self.pending.is_empty() && !self.refused;
+            if all_read {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx)
+    }
+}
+
+enum Read {
+    /// Bytes are in hyper's buffer.
+    Passed,
+    /// Bytes came, none may pass yet.
+    Held,
+    /// The visitor will send no more.
+    Ended,
+}
+
+enum Expired {
+    Idle,
+    Head,
+}
+
+#[derive(Debug)]
+struct Lingering {
+    timer: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
+impl Lingering {
+    fn new() -> Self {
+        Self { timer: Box::pin(tokio::time::sleep(LINGER)), bytes: 0 }
+    }
+}

@@ -1,0 +1,192 @@
+//! A worker: one thread, one single-threaded runtime, and the connections it owns for life.
+//!
+//! `app` starts one per core. Nothing in it is shared with another thread but the published snapshot, atomics and
+//! channels. It must never run anything that isn't a visitor's.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::config::limits::{ACCESS_LOG_AGE, POOL_SWEEP};
+use crate::proxy::worker::Worker;
+use crate::server::accept::accept;
+use crate::server::balance::{Accepted, Balance};
+use crate::server::connection;
+use crate::server::drain::{Draining, Phase};
+use crate::server::listener::Listener;
+use crate::snapshot::publish::Published;
+use crate::telemetry::access_log::{Buffer, Sink};
+use crate::telemetry::metrics::{Connections, Metrics};
+
+/// Everything a worker starts with.
+#[derive(Debug)]
+pub struct Seed {
+    /// Its number, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub workers: usize,
+    /// Its duplicates of the listening sockets.
+    pub listeners: Vec<Listener>,
+    /// Who has how many connections.
+    pub balance: Balance,
+    /// What others hand to it.
+    pub handed: mpsc::Receiver<Accepted>,
+    /// The live snapshot.
+    pub published: Published,
+    /// Where it counts.
+    pub metrics: Metrics,
+    /// Where its access records go.
+    pub sink: Sink,
+    /// When to end.
+    pub draining: Draining,
+}
+
+/// Starts a worker's thread. It ends with the drain; the handle gives the number of connections cut off.
+///
+/// # Errors
+/// When the machine has no thread or descriptor left.
+pub fn start(seed: Seed) -> io::Result<JoinHandle<usize>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new()
+        .name(format!("worker-{}", seed.index))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(seed)))
+}
+
+async fn run(seed: Seed) -> usize {
+    let Seed { index, workers, listeners, balance, handed, published, metrics, sink, mut draining } = seed;
+    let format = published.current().config.access_log.format;
+    let log = Buffer::new(sink, format);
+    let worker = Rc::new(Worker::new(index, workers, published, metrics.clone(), log));
+    let counts: Vec<Connections> =
+        listeners.iter().map(|listener| metrics.connections(&listener.label, index)).collect();
+    let open = Rc::new(Open::default());
+    let room = Rc::new(Room {
+        worker: Rc::clone(&worker),
+        counts,
+        open: Rc::clone(&open),
+        draining: draining.clone(),
+    });
+
+    for (place, listener) in listeners.into_iter().enumerate() {
+        let (room, held) = (Rc::clone(&room), open.hold());
+        let accepting = accept(
+            listener,
+            place,
+            index,
+            Rc::clone(&worker),
+            balance.clone(),
+            draining.clone(),
+            move |accepted| room.admit(accepted),
+        );
+        tokio::task::spawn_local(async move {
+            accepting.await;
+            drop(held);
+        });
+    }
+    tokio::task::spawn_local(take_handed(handed, Rc::clone(&room)));
+    tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    tokio::task::spawn_local(flush(Rc::clone(&worker)));
+
+    draining.reached(Phase::Draining).await;
+    worker.drain();
+    tokio::select! {
+        () = open.none() => {}
+        () = draining.reached(Phase::Ended) => {}
+    }
+    worker.log.borrow_mut().flush();
+    open.count.get()
+}
+
+/// Where a worker's connections are begun.
+struct Room {
+    worker: Rc<Worker>,
+    counts: Vec<Connections>,
+    open: Rc<Open>,
+    draining: Draining,
+}
+
+impl Room {
+    fn admit(&self, accepted: Accepted) {
+        let Accepted { socket, peer, listener, seat } = accepted;
+        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        let counted = self.counts[listener].open();
+        let held = self.open.hold();
+        let witness = Witness(self.worker.metrics.clone());
+        let serving = connection::serve(Rc::clone(&self.worker), socket, peer, self.draining.clone());
+        tokio::task::spawn_local(async move {
+            serving.await;
+            drop((witness, counted, held, seat));
+        });
+    }
+}
+
+/// Counts a panic that ends a connection; the runtime keeps it from ending more.
+struct Witness(Metrics);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked();
+        }
+    }
+}
+
+/// How many things a drain has to wait for.
+#[derive(Debug, Default)]
+struct Open {
+    count: Cell<usize>,
+    none: Notify,
+}
+
+impl Open {
+    fn hold(self: &Rc<Self>) -> Held {
+        self.count.set(self.count.get() + 1);
+        Held(Rc::clone(self))
+    }
+
+    async fn none(&self) {
+        while self.count.get() > 0 {
+            self.none.notified().await;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Held(Rc<Open>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        if self.0.count.get() == 0 {
+            self.0.none.notify_one();
+        }
+    }
+}
+
+async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>) {
+    while let Some(accepted) = handed.recv().await {
+        room.admit(accepted);
+    }
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(POOL_SWEEP).await;
+        worker.sweep(Instant::now());
+    }
+}
+
+/// Gives records to the writer when they are old enough to be missed; a full buffer goes by itself.
+async fn flush(worker: Rc<Worker>) {
+    loop {
+        worker.log_pending.notified().await;
+        tokio::time::sleep(ACCESS_LOG_AGE).await;
+        worker.log.borrow_mut().flush();
+    }
+}

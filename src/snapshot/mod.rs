@@ -1,0 +1,123 @@
+//! The compiled configuration that serves requests: immutable, complete, swapped by one atomic store.
+//!
+//! The Controller compiles and publishes it, workers read it. A snapshot is complete or it does not exist; one request
+//! sees one snapshot. It must never hold state that outlives it: that is the registry's.
+
+pub mod publish;
+pub mod registry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::config::model::{self, BackendIndex, Config, EndpointUrl, HostPolicy, Name};
+use crate::routing::Router;
+use crate::snapshot::registry::{Registry, RegistryError};
+use crate::upstream::endpoint::Endpoint;
+
+/// What serves requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its number, growing by one with each publication.
+    pub revision: u64,
+    /// What it was compiled from.
+    pub config: Config,
+    /// Host and path → place in `routes`.
+    pub router: Router,
+    /// By place in `config.routes`.
+    pub routes: Vec<Route>,
+    /// By place in `config.backends`.
+    pub backends: Vec<Backend>,
+}
+
+impl Snapshot {
+    /// Compiles a configuration.
+    ///
+    /// # Errors
+    /// Names the file of authorities, or the endpoint, that can't be used.
+    pub fn compile(config: Config, revision: u64, registry: &mut Registry) -> Result<Self, RegistryError> {
+        let backends = config
+            .backends
+            .iter()
+            .map(|backend| Backend::compile(backend, registry))
+            .collect::<Result<_, _>>()?;
+        let routes = config.routes.iter().map(|route| Route::compile(route, &config)).collect();
+        let router = Router::new(config.routes.iter().map(|route| (route.hosts.as_slice(), &route.path)));
+        Ok(Self { revision, config, router, routes, backends })
+    }
+
+    /// Every pair of route and backend with the backend's share in 0..=1.
+    pub fn shares(&self) -> impl Iterator<Item = (&Name, &Name, f64)> {
+        self.config.routes.iter().zip(&self.routes).flat_map(|(route, compiled)| {
+            compiled.names.iter().enumerate().map(|(at, name)| (&route.name, name, route.weights.ratio(at)))
+        })
+    }
+
+    /// The endpoints of all backends.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.backends.iter().flat_map(|backend| &backend.endpoints)
+    }
+}
+
+/// What of a route isn't in its model.
+#[derive(Debug)]
+pub struct Route {
+    /// The names of its backends, by place in the route.
+    pub names: Vec<Name>,
+}
+
+impl Route {
+    fn compile(route: &model::Route, config: &Config) -> Self {
+        let name = |BackendIndex(at): &BackendIndex| config.backends[*at].name.clone();
+        Self { names: route.backends.iter().map(name).collect() }
+    }
+}
+
+/// A backend, ready to be asked.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its addresses, at least one.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// Which `Host` it gets.
+    pub host: Host,
+    /// Its own authorities in lower case: what must not reach the visitor in a `Location`.
+    pub authorities: Vec<String>,
+    /// How long to wait for it.
+    pub timeouts: model::BackendTimeouts,
+}
+
+impl Backend {
+    fn compile(backend: &model::Backend, registry: &mut Registry) -> Result<Self, RegistryError> {
+        let tls = registry.tls(backend)?;
+        let endpoint = |url: &EndpointUrl| registry.endpoint(url, tls.clone());
+        let endpoints = backend.endpoints.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        let mut authorities: Vec<String> =
+            backend.endpoints.iter().map(|url| url.authority().to_ascii_lowercase()).collect();
+        let host = match &backend.host {
+            HostPolicy::Backend => Host::Own,
+            HostPolicy::Preserve => Host::Preserve,
+            HostPolicy::Fixed(name) => {
+                authorities.push(name.to_ascii_lowercase());
+                Host::Fixed(HeaderValue::try_from(name).map_err(|_| RegistryError::Host(name.clone()))?)
+            }
+        };
+        Ok(Self { endpoints, host, authorities, timeouts: backend.timeouts })
+    }
+
+    /// The longest that an idle connection to it is kept.
+    pub fn keep(&self) -> Duration {
+        self.timeouts.pool_idle
+    }
+}
+
+/// Which `Host` a backend gets.
+#[derive(Debug)]
+pub enum Host {
+    /// The endpoint's own authority.
+    Own,
+    /// The visitor's.
+    Preserve,
+    /// This one.
+    Fixed(HeaderValue),
+}

@@ -1,0 +1,57 @@
+//! Reads the configuration file once it rests: editors and `cp` write in steps.
+//!
+//! `watch` calls it on every hint of a change, `app` at start. It must never read without bound.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::config::limits::{CONFIG_DEBOUNCE, CONFIG_SIZE};
+
+/// Reads the file, at most [`CONFIG_SIZE`] bytes.
+///
+/// # Errors
+/// Names the file and what the machine said.
+pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let shown = || path.display().to_string();
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(CONFIG_SIZE + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| ReadError::Io(shown(), error))?;
+    if bytes.len() as u64 > CONFIG_SIZE {
+        return Err(ReadError::TooLarge(shown()));
+    }
+    Ok(bytes)
+}
+
+/// Reads the file until it has been the same for [`CONFIG_DEBOUNCE`]. A file written to without pause is read as it is
+/// after a second: if it is half-written it won't load, and the next look finds the rest.
+///
+/// # Errors
+/// As [`read`]: a file that stays away for so long.
+pub async fn read_at_rest(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let mut before = read(path);
+    for _ in 0..25 {
+        tokio::time::sleep(CONFIG_DEBOUNCE).await;
+        let now = read(path);
+        match (&before, &now) {
+            (Ok(before), Ok(bytes)) if before == bytes => return now,
+            // A rename takes the name away for a moment.
+            _ => before = now,
+        }
+    }
+    before
+}
+
+/// A configuration file that can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Missing, or not ours to read.
+    #[error("can't read {0}: {1}; check the path and its permissions")]
+    Io(String, #[source] io::Error),
+    /// Some other file, surely.
+    #[error("{0} is larger than 4 MiB; that is no configuration")]
+    TooLarge(String),
+}

@@ -1,0 +1,283 @@
+//! What happens to the process as a whole, told in one place: an [`Event`] each, with a fixed name and typed fields.
+//!
+//! The control thread, the workers' edges (accepting, draining) and the access log's writer tell them; `main` calls
+//! [`init`] before anything else. Nothing on the path of a request may: the log is written where it is told, and a
+//! terminal that stands still would stop a worker. What happens to one request is its access record's.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, error, info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Something that changed. Its name in the log is the field `event`.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are the log's own, and named for it")]
+pub enum Event<'a> {
+    /// The process serves.
+    Started { version: &'a str, workers: usize, revision: u64 },
+    /// The process ends, with this exit code.
+    Stopped { code: u8 },
+    /// A socket listens. `purpose` is what it is for: `http`, `metrics`.
+    ListenerBound { purpose: &'a str, address: SocketAddr },
+    /// A connection couldn't be accepted; the listener goes on after a pause.
+    AcceptFailed { listener: &'a str, error: &'a dyn Display },
+    /// No new connections; what is in flight has this long to finish.
+    DrainStarted { timeout: Duration },
+    /// Everything has finished, or was cut off: so many connections.
+    DrainEnded { took: Duration, cut: usize },
+    /// A panic ended one connection.
+    Panicked { worker: usize, message: &'a dyn Display },
+    /// See [`ConfigEvent`].
+    Config(ConfigEvent<'a>),
+    /// See [`AccessLogEvent`].
+    AccessLog(AccessLogEvent<'a>),
+}
+
+impl Event<'_> {
+    /// Tells it.
+    pub fn log(self) {
+        match self {
+            Event::Started { version, workers, revision } => {
+                info!(event = "started", version, workers, revision, "serving");
+            }
+            Event::Stopped { code } => info!(event = "stopped", code, "stopped"),
+            Event::ListenerBound { purpose, address } => {
+                // The wording is a contract: scripts that start us with port 0 read the address from it.
+                let aside = if purpose == "http" { String::new() } else { format!(" ({purpose})") };
+                info!(event = "listener.bound", "listening on http://{address}{aside}");
+            }
+            Event::AcceptFailed { listener, error } => {
+                warn!(event = "listener.accept-failed", listener, %error, "a connection couldn't be accepted");
+            }
+            Event::DrainStarted { timeout } => {
+                info!(
+                    event = "drain.started",
+                    timeout_s = timeout.as_secs_f64(),
+                    "finishing what is in flight"
+                );
+            }
+            Event::DrainEnded { took, cut } => {
+                info!(event = "drain.ended", took_s = took.as_secs_f64(), cut, "drained");
+            }
+            Event::Panicked { worker, message } => {
+                error!(event = "connection.panicked", worker, %message, "a panic ended a connection");
+            }
+            Event::Config(event) => event.log(),
+            Event::AccessLog(event) => event.log(),
+        }
+    }
+}
+
+/// Something that changed in what is served.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are the log's own, and named for it")]
+pub enum ConfigEvent<'a> {
+    /// A snapshot serves.
+    Applied { revision: u64, source: &'a str, routes: usize, backends: usize },
+    /// A configuration was refused; `revision` serves on. `report` names every problem.
+    Refused { revision: u64, source: &'a str, problems: usize, report: &'a dyn Display },
+    /// A value that takes effect at the next start only has changed.
+    NeedsRestart { setting: &'a str },
+    /// The configuration's source can't be watched or read as usual.
+    SourceTrouble { source: &'a str, error: &'a dyn Display },
+    /// The name of a backend leads to other addresses than before.
+    Addresses { backend: &'a str, host: &'a str, addresses: &'a [IpAddr] },
+    /// The name of a backend couldn't be looked up; the addresses known before serve on.
+    LookupFailed { backend: &'a str, host: &'a str, error: &'a dyn Display },
+}
+
+impl ConfigEvent<'_> {
+    fn log(self) {
+        match self {
+            Self::Applied { revision, source, routes, backends } => {
+                info!(event = "config.applied", revision, source, routes, backends, "configuration applied");
+            }
+            Self::Refused { revision, source, problems, report } => {
+                error!(event = "config.refused", revision, source, problems, %report, "configuration refused");
+            }
+            Self::NeedsRestart { setting } => {
+                warn!(
+                    event = "config.needs-restart",
+                    setting, "changed, but takes effect at the next start only"
+                );
+            }
+            Self::SourceTrouble { source, error } => {
+                warn!(event = "config.source-trouble", source, %error, "the configuration can't be watched or read");
+            }
+            Self::Addresses { backend, host, addresses } => {
+                info!(event = "backend.addresses", backend, host, ?addresses, "addresses changed");
+            }
+            Self::LookupFailed { backend, host, error } => {
+                warn!(event = "backend.lookup-failed", backend, host, %error, "name not found; known addresses stay");
+            }
+        }
+    }
+}
+
+/// Something that changed in where access records go.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are the log's own, and named for it")]
+pub enum AccessLogEvent<'a> {
+    /// The file was opened anew.
+    Reopened { path: &'a Path },
+    /// The file couldn't be opened anew; the old one is written on.
+    NotReopened { path: &'a Path, error: &'a dyn Display },
+    /// Records are being lost, from now on.
+    Failing { error: &'a dyn Display },
+    /// Records are written again.
+    Recovered,
+}
+
+impl AccessLogEvent<'_> {
+    fn log(self) {
+        match self {
+            Self::Reopened { path } => {
+                info!(event = "access-log.reopened", path = %path.display(), "access log opened anew");
+            }
+            Self::NotReopened { path, error } => {
+                let path = path.display();
+                error!(event = "access-log.not-reopened", %path, %error, "access log goes on in the old file");
+            }
+            Self::Failing { error } => {
+                error!(event = "access-log.failing", %error, "access records are lost");
+            }
+            Self::Recovered => info!(event = "access-log.recovered", "access records are written again"),
+        }
+    }
+}
+
+impl<'a> From<ConfigEvent<'a>> for Event<'a> {
+    fn from(event: ConfigEvent<'a>) -> Self {
+        Self::Config(event)
+    }
+}
+
+impl<'a> From<AccessLogEvent<'a>> for Event<'a> {
+    fn from(event: AccessLogEvent<'a>) -> Self {
+        Self::AccessLog(event)
+    }
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventFormat {
+    /// A line for reading, coloured on a terminal unless `NO_COLOR` is set.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why events can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The environment variable isn't a filter.
+    #[error(
+        "{VARIABLE}={value:?} isn't a log filter ({source}): write a level such as info, or crossfade=debug,warn"
+    )]
+    Filter {
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// [`init`] was called before.
+    #[error("events are written already: start them once")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// The environment variable that says how much is told: `error`, `warn`, `info` (as if unset), `debug`, `trace`, or
+/// a filter by module.
+pub const VARIABLE: &str = "CROSSFADE_LOG";
+
+/// From now on, events are written to standard error, as much as [`VARIABLE`] asks for.
+pub fn init(format: EventFormat) -> Result<(), InitError> {
+    let value = std::env::var_os(VARIABLE).unwrap_or_default();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::stderr().is_terminal() && !no_color;
+    subscriber(format, filter(&value.to_string_lossy())?, colour, std::io::stderr).try_init()?;
+    Ok(())
+}
+
+fn filter(value: &str) -> Result<EnvFilter, InitError> {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    builder.parse(value).map_err(|source| InitError::Filter { value: value.to_owned(), source })
+}
+
+fn subscriber<W>(
+    format: EventFormat,
+    filter: EnvFilter,
+    colour: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(colour)
+        .with_writer(writer);
+    match format {
+        EventFormat::Text => Box::new(builder.finish()),
+        EventFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Sends what is written.
+    struct Lines(Sender<Vec<u8>>);
+
+    impl std::io::Write for &Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told(format: EventFormat, level: &str, events: &[Event<'_>]) -> String {
+        let (sender, lines) = channel();
+        let subscriber = subscriber(format, filter(level).unwrap(), false, Arc::new(Lines(sender)));
+        tracing::subscriber::with_default(subscriber, || events.iter().for_each(|event| event.log()));
+        lines.try_iter().map(|line| String::from_utf8(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_event_is_one_json_object_with_its_name_and_fields() {
+        let event = ConfigEvent::Applied { revision: 7, source: "crossfade.toml", routes: 1, backends: 2 };
+        let line: serde_json::Value =
+            serde_json::from_str(&told(EventFormat::Json, "", &[event.into()])).unwrap();
+        assert_eq!((&line["event"], &line["level"]), (&"config.applied".into(), &"INFO".into()));
+        assert_eq!((&line["revision"], &line["backends"]), (&7.into(), &2.into()));
+    }
+
+    #[test]
+    fn text_names_the_event_and_a_level_silences_it() {
+        let event = Event::DrainStarted { timeout: Duration::from_secs(30) };
+        assert!(told(EventFormat::Text, "", &[event]).contains("event=\"drain.started\" timeout_s=30.0"));
+        assert_eq!(told(EventFormat::Text, "warn", &[event]), "");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_named_with_its_remedy() {
+        let error = filter("crossfade=loud").unwrap_err().to_string();
+        assert!(error.starts_with("CROSSFADE_LOG=\"crossfade=loud\" isn't a log filter"), "{error}");
+    }
+}

@@ -1,0 +1,495 @@
+//! The metric families of the contract, and their text. The only file that imports `prometheus`.
+//!
+//! One [`Metrics`] is made at start and lives as long as the process: workers take their series from it, the control
+//! thread tells it of every publish and reload, the observability listener asks for the text. A reload must never
+//! reset a series, a label value must never come from a visitor's bytes, and a scrape must never make a worker wait
+//! (it reads atomics). A request that was refused before it had a route or backend counts under `none`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::families::{self, Family, Named, Sample, Value};
+pub use super::pairs::Share;
+use super::pairs::{NONE, Pairs};
+use super::series::{BOUNDS, Tally};
+pub use super::series::{BackendSeries, InFlight, MethodLabel, Reasons, Series};
+
+/// The `Content-Type` of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Everything that is counted. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+impl Metrics {
+    /// All families at zero. `version` is the program's own.
+    pub fn new(version: &str, reasons: Reasons) -> Self {
+        let registry = Registry::new();
+        let pairs = Arc::new(Pairs::new(reasons));
+        let rejected = Arc::new(Tally::new(reasons.rejections));
+        register(&registry, Families::new(&pairs, &rejected));
+        #[cfg(target_os = "linux")]
+        register(&registry, prometheus::process_collector::ProcessCollector::for_self());
+        build_info(&registry, version);
+        Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected }))
+    }
+
+    /// Counts of one route and backend, for one worker. Takes a lock for a moment: once per worker and snapshot, not
+    /// per request. What [`reconcile`](Self::reconcile) hasn't been told of counts nowhere, so it goes first.
+    pub fn series(&self, route: &str, backend: &str) -> Series {
+        self.0.pairs.series(route, backend)
+    }
+
+    /// Counts of the requests of `route` that had no backend; without a route, of those that had none either.
+    pub fn unrouted(&self, route: Option<&str>) -> Series {
+        self.0.pairs.series(route.unwrap_or(NONE), NONE)
+    }
+
+    /// Counts of one backend. As for [`series`](Self::series), once per worker and snapshot.
+    pub fn backend(&self, name: &str) -> BackendSeries {
+        self.0.pairs.backend(name)
+    }
+
+    /// Counts of the connections that `worker` has from `listener`. Once per worker and listener.
+    pub fn connections(&self, listener: &str, worker: usize) -> Connections {
+        Connections {
+            listener: self.0.process.connections_open.with_label_values(&[listener]),
+            worker: self.0.process.worker_connections_open.with_label_values(&[&worker.to_string()]),
+        }
+    }
+
+    /// Brings the series in line with what is about to be published: new ones start at zero, those of pairs that are
+    /// gone are removed from every family, all others stay as they are. Whoever still holds a removed one counts
+    /// into nothing. Called before every publish, with every backend of every route, weight 0 included.
+    pub fn reconcile(&self, shares: &[Share<'_>]) {
+        self.0.pairs.reconcile(shares);
+    }
+
+    /// The snapshot of this number serves now.
+    pub fn revision(&self, revision: u64) {
+        self.0.process.revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
+    }
+
+    /// The configuration was read well at `now`: at start, where no reload is counted.
+    pub fn loaded(&self, now: SystemTime) {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.process.last_reload_successful.set(1);
+        self.0.process.last_reload_success.set(since.as_secs_f64());
+    }
+
+    /// The configuration was read anew and well at `now`.
+    pub fn reloaded(&self, now: SystemTime) {
+        self.0.process.reloads.with_label_values(&["success"]).inc();
+        self.loaded(now);
+    }
+
+    /// The configuration was read anew and refused.
+    pub fn reload_failed(&self) {
+        self.0.process.reloads.with_label_values(&["failure"]).inc();
+        self.0.process.last_reload_successful.set(0);
+    }
+
+    /// A request was refused before it had a backend. A reason that isn't among [`Reasons::rejections`] counts as
+    /// `other`.
+    pub fn rejected(&self, reason: &'static str) {
+        self.0.rejected.count(reason);
+    }
+
+    /// A panic ended a connection.
+    pub fn panicked(&self) {
+        self.0.process.panics.inc();
+    }
+
+    /// So many access records were lost.
+    pub fn access_log_dropped(&self, records: u64) {
+        self.0.process.access_log_dropped.inc_by(records);
+    }
+
+    /// All families in the text format, as `GET /metrics` answers.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(64 * 1024);
+        TextEncoder::new()
+            .encode_utf8(&self.0.registry.gather(), &mut text)
+            .expect("a String takes everything, and a registry gathers no empty family");
+        text
+    }
+}
+
+/// Counts of one worker's connections from one listener.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    listener: IntGauge,
+    worker: IntGauge,
+}
+
+impl Connections {
+    /// One more connection is open, until the guard is dropped.
+    pub fn open(&self) -> OpenConnection {
+        self.listener.inc();
+        self.worker.inc();
+        OpenConnection(self.clone())
+    }
+}
+
+/// A connection that counts as open as long as this lives.
+#[derive(Debug)]
+#[must_use = "it counts until it is dropped"]
+pub struct OpenConnection(Connections);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.listener.dec();
+        self.0.worker.dec();
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    pairs: Arc<Pairs>,
+    rejected: Arc<Tally>,
+    process: Process,
+}
+
+/// The families without a route or backend. One label each at most: `pairs` says why.
+#[derive(Debug)]
+struct Process {
+    connections_open: IntGaugeVec,
+    worker_connections_open: IntGaugeVec,
+    revision: IntGauge,
+    reloads: IntCounterVec,
+    last_reload_successful: IntGauge,
+    last_reload_success: Gauge,
+    access_log_dropped: IntCounter,
+    panics: IntCounter,
+}
+
+impl Process {
+    fn new(registry: &Registry) -> Self {
+        let opts = |(name, help): Named| Opts::new(name, help);
+        let reloads = add(registry, IntCounterVec::new(opts(RELOADS), &["result"]));
+        for result in ["success", "failure"] {
+            reloads.with_label_values(&[result]);
+        }
+        Self {
+            connections_open: add(registry, IntGaugeVec::new(opts(CONNECTIONS), &["listener"])),
+            worker_connections_open: add(registry, IntGaugeVec::new(opts(WORKER_CONNECTIONS), &["worker"])),
+            revision: add(registry, IntGauge::with_opts(opts(REVISION))),
+            reloads,
+            last_reload_successful: add(registry, IntGauge::with_opts(opts(LAST_RELOAD_SUCCESSFUL))),
+            last_reload_success: add(registry, Gauge::with_opts(opts(LAST_RELOAD_SUCCESS))),
+            access_log_dropped: add(registry, IntCounter::with_opts(opts(ACCESS_LOG_DROPPED))),
+            panics: add(registry, IntCounter::with_opts(opts(PANICS))),
+        }
+    }
+}
+
+const CONNECTIONS: Named =
+    ("crossfade_connections_open", "Visitors' connections that are open now, by listening address.");
+const WORKER_CONNECTIONS: Named =
+    ("crossfade_worker_connections_open", "Visitors' connections that are open now, by worker thread.");
+const REVISION: Named = ("crossfade_revision", "Number of the configuration snapshot that serves now.");
+const RELOADS: Named =
+    ("crossfade_config_reloads_total", "Times the configuration was read anew, by result.");
+const LAST_RELOAD_SUCCESSFUL: Named = (
+    "crossfade_config_last_reload_successful",
+    "1 if the configuration was accepted when last read, else 0.",
+);
+const LAST_RELOAD_SUCCESS: Named = (
+    "crossfade_config_last_reload_success_timestamp_seconds",
+    "When the configuration was last accepted, in seconds since 1970.",
+);
+const ACCESS_LOG_DROPPED: Named = (
+    "crossfade_access_log_dropped_total",
+    "Access records lost because the log's target was too slow or refused them.",
+);
+const PANICS: Named = ("crossfade_panics_total", "Panics; each ended no more than one connection.");
+/// Gathers the families that have routes, backends or reasons.
+struct Families {
+    pairs: Arc<Pairs>,
+    rejected: Arc<Tally>,
+    desc: Vec<Desc>,
+}
+
+impl Families {
+    fn new(pairs: &Arc<Pairs>, rejected: &Arc<Tally>) -> Self {
+        let desc = |(name, help): Named| {
+            Desc::new(name.into(), help.into(), Vec::new(), HashMap::new())
+                .expect("names and helps are valid")
+        };
+        let desc = families::named().map(desc).collect();
+        Self { pairs: Arc::clone(pairs), rejected: Arc::clone(rejected), desc }
+    }
+}
+
+impl Collector for Families {
+    fn desc(&self) -> Vec<&Desc> {
+        self.desc.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        families::all(&self.pairs, &self.rejected).iter().map(family).collect()
+    }
+}
+
+fn family(from: &Family) -> MetricFamily {
+    let kind = match from.samples.first().map(|sample| &sample.value) {
+        Some(Value::Counter(_)) | None => MetricType::COUNTER,
+        Some(Value::Gauge(_)) => MetricType::GAUGE,
+        Some(Value::Histogram { .. }) => MetricType::HISTOGRAM,
+    };
+    let mut family = MetricFamily::default();
+    family.set_name(from.named.0.to_owned());
+    family.set_help(from.named.1.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(from.samples.iter().map(metric).collect());
+    family
+}
+
+fn metric(sample: &Sample) -> Metric {
+    let label = |(name, value): &(&'static str, String)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value(value.clone());
+        pair
+    };
+    let mut metric = Metric::from_label(sample.labels.iter().map(label).collect());
+    match &sample.value {
+        Value::Counter(count) => {
+            let mut counter = proto::Counter::default();
+            counter.set_value(*count as f64);
+            metric.set_counter(counter);
+        }
+        Value::Gauge(level) => {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(*level);
+            metric.set_gauge(gauge);
+        }
+        Value::Histogram { buckets, sum } => metric.set_histogram(histogram(buckets, *sum)),
+    }
+    metric
+}
+
+fn histogram(buckets: &[u64; BOUNDS.len() + 1], sum: f64) -> proto::Histogram {
+    let mut below = 0;
+    let cumulative = buckets.map(|count| {
+        below += count;
+        below
+    });
+    let bucket = |(bound, count)| {
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    };
+    let mut histogram = proto::Histogram::default();
+    histogram.set_sample_count(below);
+    histogram.set_sample_sum(sum);
+    histogram.set_bucket(BOUNDS.into_iter().zip(cumulative).map(bucket).collect());
+    histogram
+}
+
+fn build_info(registry: &Registry, version: &str) {
+    let opts = Opts::new("crossfade_build_info", "Always 1; the label names the version that runs.");
+    add(registry, IntGauge::with_opts(opts.const_label("version", version))).set(1);
+}
+
+/// Registers a family that `prometheus` keeps itself.
+fn add<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<C>) -> C {
+    let family = family.expect("names, labels and helps are valid");
+    register(registry, family.clone());
+    family
+}
+
+fn register(registry: &Registry, families: impl Collector + 'static) {
+    registry.register(Box::new(families)).expect("every family has a name of its own");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const REASONS: Reasons = Reasons {
+        failures: &["connect-refused", "reset"],
+        retries: &["stale-connection"],
+        rejections: &["bad-host", "no-route"],
+    };
+
+    fn metrics(shares: &[(&str, &str, f64)]) -> Metrics {
+        let metrics = Metrics::new("1.2.3", REASONS);
+        reconcile(&metrics, shares);
+        metrics
+    }
+
+    fn reconcile(metrics: &Metrics, shares: &[(&str, &str, f64)]) {
+        let share = |&(route, backend, weight_ratio): &(_, _, _)| Share { route, backend, weight_ratio };
+        metrics.reconcile(&shares.iter().map(share).collect::<Vec<_>>());
+    }
+
+    /// The value of the sample written so, where there is one.
+    fn value(metrics: &Metrics, sample: &str) -> Option<f64> {
+        let text = metrics.encode();
+        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
+        Some(value.parse().unwrap())
+    }
+
+    const WEB: &[(&str, &str, f64)] = &[("web", "heroku", 0.95), ("web", "fly", 0.05)];
+
+    #[test]
+    fn rates_exist_before_the_first_request() {
+        let metrics = metrics(WEB);
+        for zero in [
+            r#"crossfade_requests_total{route="web",backend="fly",method="GET",code="200"}"#,
+            r#"crossfade_request_duration_seconds_count{route="web",backend="fly"}"#,
+            r#"crossfade_first_byte_seconds_bucket{route="web",backend="fly",le="0.001"}"#,
+            r#"crossfade_first_byte_seconds_bucket{route="web",backend="fly",le="60"}"#,
+            r#"crossfade_backend_connect_seconds_sum{backend="fly"}"#,
+            r#"crossfade_backend_failures_total{route="web",backend="fly",reason="reset"}"#,
+            r#"crossfade_retries_total{route="web",backend="fly",reason="stale-connection"}"#,
+            r#"crossfade_requests_in_flight{route="web",backend="fly"}"#,
+            r#"crossfade_tunnels_open{route="web",backend="fly"}"#,
+            r#"crossfade_bytes_total{route="web",backend="fly",direction="in"}"#,
+            r#"crossfade_mode{route="web",mode="hold"}"#,
+            r#"crossfade_held_requests{route="web"}"#,
+            r#"crossfade_config_reloads_total{result="failure"}"#,
+            r#"crossfade_rejected_requests_total{reason="no-route"}"#,
+            "crossfade_access_log_dropped_total",
+            "crossfade_panics_total",
+            "crossfade_revision",
+        ] {
+            assert_eq!(value(&metrics, zero), Some(0.0), "{zero}");
+        }
+        for (sample, expected) in [
+            (r#"crossfade_weight_ratio{route="web",backend="fly"}"#, 0.05),
+            (r#"crossfade_backend_up{backend="fly"}"#, 1.0),
+            (r#"crossfade_mode{route="web",mode="open"}"#, 1.0),
+            (r#"crossfade_build_info{version="1.2.3"}"#, 1.0),
+        ] {
+            assert_eq!(value(&metrics, sample), Some(expected), "{sample}");
+        }
+        assert!(!metrics.encode().contains("\"none\"") && !metrics.encode().contains("\"other\""));
+    }
+
+    #[test]
+    fn counts_of_all_workers_and_snapshots_add_up() {
+        let metrics = metrics(WEB);
+        let sample = r#"crossfade_requests_total{route="web",backend="fly",method="GET",code="200"}"#;
+        for round in 1..=100 {
+            let workers = [metrics.series("web", "fly"), metrics.series("web", "fly")];
+            workers.iter().for_each(|worker| worker.request(MethodLabel::Get, 200));
+            reconcile(&metrics, WEB);
+            assert_eq!(value(&metrics, sample), Some(2.0 * f64::from(round)));
+        }
+        let odd = metrics.series("web", "fly");
+        odd.request(MethodLabel::Other, 999);
+        let sample = r#"crossfade_requests_total{route="web",backend="fly",method="OTHER",code="other"}"#;
+        assert_eq!(value(&metrics, sample), Some(1.0));
+    }
+
+    #[test]
+    fn what_is_gone_is_removed_from_every_family_and_the_rest_stays() {
+        let metrics = metrics(WEB);
+        let (stays, goes) = (metrics.series("web", "heroku"), metrics.series("web", "fly"));
+        let backend = metrics.backend("fly");
+        let open = (stays.in_flight(), goes.in_flight());
+        stays.request(MethodLabel::Post, 302);
+        reconcile(&metrics, &[("web", "heroku", 1.0)]);
+        assert!(!metrics.encode().contains("fly"));
+        goes.request(MethodLabel::Get, 200);
+        backend.connect(Duration::from_millis(3));
+        metrics.series("web", "fly").failure("reset");
+        let posted = r#"crossfade_requests_total{route="web",backend="heroku",method="POST",code="302"}"#;
+        let in_flight = r#"crossfade_requests_in_flight{route="web",backend="heroku"}"#;
+        assert_eq!((value(&metrics, posted), value(&metrics, in_flight)), (Some(1.0), Some(1.0)));
+        drop(open);
+        assert_eq!(value(&metrics, in_flight), Some(0.0));
+        assert!(!metrics.encode().contains("fly"));
+    }
+
+    #[test]
+    fn names_that_join_to_the_same_text_are_apart() {
+        let metrics = metrics(&[("ab", "c", 1.0), ("a", "bc", 1.0)]);
+        metrics.series("ab", "c").bytes_out(7);
+        assert_eq!(
+            value(&metrics, r#"crossfade_bytes_total{route="ab",backend="c",direction="out"}"#),
+            Some(7.0)
+        );
+        assert_eq!(
+            value(&metrics, r#"crossfade_bytes_total{route="a",backend="bc",direction="out"}"#),
+            Some(0.0)
+        );
+    }
+
+    #[test]
+    fn requests_without_a_backend_count_under_none() {
+        let metrics = metrics(WEB);
+        metrics.unrouted(None).request(MethodLabel::Get, 400);
+        metrics.unrouted(Some("web")).request(MethodLabel::Get, 413);
+        metrics.rejected("no-route");
+        for sample in [
+            r#"crossfade_requests_total{route="none",backend="none",method="GET",code="400"}"#,
+            r#"crossfade_requests_total{route="web",backend="none",method="GET",code="413"}"#,
+            r#"crossfade_rejected_requests_total{reason="no-route"}"#,
+        ] {
+            assert_eq!(value(&metrics, sample), Some(1.0), "{sample}");
+        }
+    }
+
+    #[test]
+    fn histograms_are_cumulative_and_in_seconds() {
+        let metrics = metrics(WEB);
+        let series = metrics.series("web", "fly");
+        [2, 20, 61_000].iter().for_each(|&ms| series.duration(Duration::from_millis(ms)));
+        let bucket = |le: &str| {
+            let name = "crossfade_request_duration_seconds_bucket";
+            value(&metrics, &format!(r#"{name}{{route="web",backend="fly",le="{le}"}}"#)).unwrap()
+        };
+        assert_eq!(["0.001", "0.0025", "0.025", "60", "+Inf"].map(bucket), [0.0, 1.0, 2.0, 2.0, 3.0]);
+        let sum = r#"crossfade_request_duration_seconds_sum{route="web",backend="fly"}"#;
+        assert_eq!(value(&metrics, sum), Some(61.022));
+    }
+
+    #[test]
+    fn reloads_connections_and_the_rest_are_told() {
+        let metrics = metrics(WEB);
+        let connection = metrics.connections("0.0.0.0:80", 1).open();
+        metrics.reloaded(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
+        metrics.reload_failed();
+        metrics.revision(7);
+        metrics.backend("fly").up(false);
+        for (sample, expected) in [
+            (r#"crossfade_connections_open{listener="0.0.0.0:80"}"#, 1.0),
+            (r#"crossfade_worker_connections_open{worker="1"}"#, 1.0),
+            (r#"crossfade_config_reloads_total{result="success"}"#, 1.0),
+            (r#"crossfade_config_reloads_total{result="failure"}"#, 1.0),
+            ("crossfade_config_last_reload_successful", 0.0),
+            ("crossfade_config_last_reload_success_timestamp_seconds", 1_700_000_000.5),
+            ("crossfade_revision", 7.0),
+            (r#"crossfade_backend_up{backend="fly"}"#, 0.0),
+        ] {
+            assert_eq!(value(&metrics, sample), Some(expected), "{sample}");
+        }
+        drop(connection);
+        assert_eq!(value(&metrics, r#"crossfade_connections_open{listener="0.0.0.0:80"}"#), Some(0.0));
+    }
+
+    #[test]
+    fn every_line_is_a_sample_of_a_family_with_help_and_type() {
+        let text = metrics(WEB).encode();
+        let mut family = "";
+        for line in text.lines() {
+            match line.strip_prefix("# HELP ") {
+                Some(help) => family = help.split(' ').next().unwrap(),
+                None => assert!(line.trim_start_matches("# TYPE ").starts_with(family), "{line}"),
+            }
+        }
+        assert!(cfg!(not(target_os = "linux")) || text.contains("process_resident_memory_bytes "));
+    }
+}

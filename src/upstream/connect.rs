@@ -1,0 +1,121 @@
+//! Opens one connection to an endpoint: TCP, TLS where its URL says so, hyper's client on it.
+//!
+//! `upstream::pool` calls it when it has none to reuse. It must never wait beyond its limit, nor try an address twice.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+
+use crate::config::limits::HYPER_BUFFER;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::io::UpstreamIo;
+use crate::upstream::upload::Upload;
+
+/// A fresh connection, ready for its first request.
+pub struct Connected {
+    /// Sends requests on it.
+    pub sender: SendRequest<Upload>,
+    /// Where it goes.
+    pub address: SocketAddr,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectLimits {
+    /// TCP and TLS together, over all addresses.
+    pub connect: Duration,
+    /// A write without progress, later.
+    pub write: Duration,
+}
+
+/// Connects to the endpoint's addresses in turn, from place `turn` on, until one answers.
+///
+/// # Errors
+/// The last address's error, or that there is no address, or that the time is up.
+pub async fn connect(
+    endpoint: &Endpoint,
+    server_name: Option<&ServerName<'static>>,
+    turn: usize,
+    limits: ConnectLimits,
+) -> Result<Connected, ConnectError> {
+    let addresses = endpoint.addresses().to_vec();
+    let deadline = Instant::now() + limits.connect;
+    let mut last = ConnectError::Unresolved;
+    for nth in 0..addresses.len() {
+        let address = addresses[(turn + nth) % addresses.len()];
+        // The addresses that are left share the time that is left: a dead one must not use it all up.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - nth).unwrap_or(u32::MAX);
+        let attempt = open(address, endpoint.tls.as_ref(), server_name, limits.write);
+        match tokio::time::timeout(share, attempt).await {
+            Ok(Ok(sender)) => return Ok(Connected { sender, address }),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ConnectError::Timeout,
+        }
+    }
+    Err(last)
+}
+
+async fn open(
+    address: SocketAddr,
+    tls: Option<&Arc<ClientConfig>>,
+    server_name: Option<&ServerName<'static>>,
+    write_limit: Duration,
+) -> Result<SendRequest<Upload>, ConnectError> {
+    let socket = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
+    // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at the write.
+    let _ = socket.set_nodelay(true);
+    match (tls, server_name) {
+        (Some(config), Some(name)) => {
+            let connector = TlsConnector::from(Arc::clone(config));
+            let stream = connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
+            handshake(stream, write_limit).await
+        }
+        (Some(_), None) | (None, _) => handshake(socket, write_limit).await,
+    }
+}
+
+async fn handshake<S>(socket: S, write_limit: Duration) -> Result<SendRequest<Upload>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let io = TokioIo::new(UpstreamIo::new(socket, write_limit));
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(HYPER_BUFFER)
+        .handshake(io)
+        .await
+        .map_err(|error| ConnectError::Tcp(io::Error::other(error)))?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    Ok(sender)
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The backend's name has no address yet.
+    #[error("the backend's name has not been resolved")]
+    Unresolved,
+    /// Refused, unreachable, no descriptors left.
+    #[error("can't connect: {0}")]
+    Tcp(#[source] io::Error),
+    /// A certificate that isn't believed, a protocol that isn't shared, a handshake cut short.
+    #[error("TLS failed: {0}")]
+    Tls(#[source] io::Error),
+    /// Not within the backend's connect timeout.
+    #[error("no connection within the connect timeout")]
+    Timeout,
+}

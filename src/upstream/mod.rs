@@ -1,0 +1,13 @@
+//! Towards the backends: endpoints and their addresses, connections, and each worker's pools of them.
+//!
+//! `proxy::forward` takes a [`pool::Lease`] and sends one request on it; the control thread keeps the addresses fresh.
+//! Nothing here decides where a request goes, and nothing may wait for the control thread.
+
+pub mod connect;
+pub mod endpoint;
+pub mod io;
+pub mod pool;
+pub mod resolve;
+pub mod stall;
+pub mod tls;
+pub mod upload;

@@ -1,0 +1,154 @@
+//! One worker's idle connections to one endpoint, and the lease of one connection for one exchange.
+//!
+//! `proxy::forward` takes from it, bodies give back to it when their last byte has come. Last in, first out, so that
+//! connections no longer needed grow old and are closed by us before the platform does. It must never be shared
+//! between threads, nor hand out a connection that is known to be closed.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1::SendRequest};
+use rustls::pki_types::ServerName;
+use tokio::time::Instant;
+
+use crate::upstream::connect::{ConnectError, ConnectLimits, connect};
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::upload::Upload;
+
+/// The connections of one worker to one endpoint.
+#[derive(Debug)]
+pub struct Pool {
+    endpoint: Arc<Endpoint>,
+    idle: RefCell<Vec<Idle>>,
+    bound: usize,
+    turn: Cell<usize>,
+}
+
+impl Pool {
+    /// An empty pool that keeps at most `bound` idle connections.
+    pub fn new(endpoint: Arc<Endpoint>, bound: usize) -> Self {
+        Self { endpoint, idle: RefCell::new(Vec::new()), bound, turn: Cell::new(0) }
+    }
+
+    /// Whose connections these are.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The connection used last that is still good: open, ready, to an address the name still has, with this SNI.
+    pub fn reuse(
+        self: &Rc<Self>,
+        server_name: Option<&ServerName<'static>>,
+        keep: Duration,
+    ) -> Option<Lease> {
+        let mut idle = self.idle.borrow_mut();
+        let now = Instant::now();
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            let candidate = &idle[at];
+            if !candidate.is_good(&self.endpoint, now, keep) {
+                idle.remove(at);
+            } else if candidate.sender.is_ready() && candidate.link.server_name.as_ref() == server_name {
+                let Idle { sender, link, .. } = idle.remove(at);
+                return Some(Lease { sender, pool: Rc::clone(self), link, reused: true });
+            }
+        }
+        None
+    }
+
+    /// A fresh connection.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn open(
+        self: &Rc<Self>,
+        server_name: Option<&ServerName<'static>>,
+        limits: ConnectLimits,
+    ) -> Result<Lease, ConnectError> {
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        let connected = connect(&self.endpoint, server_name, turn, limits).await?;
+        let link = PooledLink { address: connected.address, server_name: server_name.cloned() };
+        Ok(Lease { sender: connected.sender, pool: Rc::clone(self), link, reused: false })
+    }
+
+    /// Closes what has been idle for longer than `keep`, or goes to an address that the name no longer has.
+    pub fn sweep(&self, now: Instant, keep: Duration) {
+        self.idle.borrow_mut().retain(|idle| idle.is_good(&self.endpoint, now, keep));
+    }
+
+    fn put(&self, idle: Idle) {
+        let mut pool = self.idle.borrow_mut();
+        if pool.len() >= self.bound {
+            // The oldest is the least likely to be used before its time.
+            pool.remove(0);
+        }
+        pool.push(idle);
+    }
+}
+
+/// A connection for the time of one exchange. Dropped, it closes; given back, it waits for the next.
+#[derive(Debug)]
+pub struct Lease {
+    sender: SendRequest<Upload>,
+    pool: Rc<Pool>,
+    link: PooledLink,
+    reused: bool,
+}
+
+impl Lease {
+    /// Whether it carried an exchange before: only then may the backend have closed it behind our back.
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Whether the backend has closed it, as far as this side knows.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends one request and waits for the response's head.
+    ///
+    /// # Errors
+    /// With the request where none of it was sent.
+    pub async fn send(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        self.sender.try_send_request(request).await
+    }
+
+    /// The exchange is over to its last byte, both ways.
+    pub fn give_back(self) {
+        let Self { sender, pool, link, .. } = self;
+        if !sender.is_closed() {
+            pool.put(Idle { sender, link, since: Instant::now() });
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<Upload>,
+    link: PooledLink,
+    since: Instant,
+}
+
+impl Idle {
+    fn is_good(&self, endpoint: &Endpoint, now: Instant, keep: Duration) -> bool {
+        !self.sender.is_closed()
+            && now.saturating_duration_since(self.since) < keep
+            && endpoint.addresses().contains(&self.link.address)
+    }
+}
+
+/// What a connection is beside its stream.
+#[derive(Debug)]
+struct PooledLink {
+    address: std::net::SocketAddr,
+    server_name: Option<ServerName<'static>>,
+}

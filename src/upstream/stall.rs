@@ -1,0 +1,52 @@
+//! Ends what makes no progress: a body without a byte, a write that nobody reads. hyper has no such timers.
+//!
+//! The I/O wrappers of both sides and the bodies of both directions each hold one. It must never cost a timer while
+//! bytes move.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// A deadline that starts when something pends and starts anew with each progress.
+#[derive(Debug)]
+pub struct Stall {
+    limit: Duration,
+    pending: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// Nothing may stand still for longer than `limit`.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, pending: false, timer: None }
+    }
+
+    /// Something moved.
+    pub fn progress(&mut self) {
+        self.pending = false;
+    }
+
+    /// Something pends; ready when it has for too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.pending {
+            self.pending = true;
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    /// The outcome of a write or read, or [`io::ErrorKind::TimedOut`] where it has been pending for too long.
+    pub fn check<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.progress();
+            return outcome;
+        }
+        self.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
