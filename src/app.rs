@@ -1,9 +1,10 @@
 //! The composition root: open → compile → serve → wait → drain.
 //!
-//! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first visitor is
-//! served. Nothing imports it but the command line.
+//! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first
+//! visitor is served. Nothing imports it but the command line.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -19,6 +20,7 @@ use crate::control::controller::{Controller, keep_addresses_fresh};
 use crate::control::status::{Status, Statuses, Watching};
 use crate::proxy::error::Failure;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::retry;
 use crate::server::balance::Balance;
 use crate::server::drain::Drain;
 use crate::server::listener::{BindError, Listener};
@@ -53,12 +55,28 @@ pub struct Bound {
 /// # Errors
 /// When it can't start; nothing has been served then.
 pub fn run(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
-    runtime.block_on(serve(start, ready))
+    run_until(start, ready, told_to_end())
 }
 
-async fn serve(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError> {
+/// Serves until `end` comes, then drains; otherwise as [`run`].
+///
+/// # Errors
+/// When it can't start; nothing has been served then.
+pub fn run_until(
+    start: Start,
+    ready: impl FnOnce(Bound),
+    end: impl Future<Output = io::Result<()>>,
+) -> Result<(), StartError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
+    runtime.block_on(serve(start, ready, end))
+}
+
+async fn serve(
+    start: Start,
+    ready: impl FnOnce(Bound),
+    told_to_end: impl Future<Output = io::Result<()>>,
+) -> Result<(), StartError> {
     let Start { config, file } = start;
     let server = config.server.clone();
     let sockets = Sockets::open(&server)?;
@@ -70,11 +88,12 @@ async fn serve(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError
     let published = controller.published();
 
     let (drain, draining) = Drain::new();
-    let (balance, handed) = Balance::among(server.workers.get());
+    let count = server.workers.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let (balance, handed) = Balance::among(count);
     let seed = |(index, handed): (usize, _)| {
         Ok(Seed {
             index,
-            workers: server.workers.get(),
+            workers: count,
             listeners: sockets.duplicates()?,
             balance: balance.clone(),
             handed,
@@ -88,11 +107,11 @@ async fn serve(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError
     let workers =
         seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
     let bound = sockets.tell(metrics, status);
-    control(controller, published, file.map(|(path, _)| path), &access_log);
+    control(controller, published, file, &access_log);
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
     ready(bound);
 
-    told_to_end().await.map_err(StartError::Machine)?;
+    told_to_end.await.map_err(StartError::Machine)?;
     end(&drain, &statuses, &server, workers).await;
     access_log.close();
     Ok(())
@@ -100,16 +119,7 @@ async fn serve(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError
 
 /// The reasons that metrics know from the start.
 fn reasons() -> Reasons {
-    const REJECTIONS: [&str; Refusal::ALL.len()] = {
-        let mut reasons = [""; Refusal::ALL.len()];
-        let mut at = 0;
-        while at < reasons.len() {
-            reasons[at] = Refusal::ALL[at].reason();
-            at += 1;
-        }
-        reasons
-    };
-    Reasons { failures: &Failure::REASONS, retries: &["reused_connection_closed"], rejections: &REJECTIONS }
+    Reasons { failures: &Failure::REASONS, retries: &retry::REASONS, rejections: &Refusal::REASONS }
 }
 
 /// Every socket, opened before anything is served.
@@ -150,13 +160,20 @@ impl Sockets {
 }
 
 /// Starts what changes and refreshes the configuration.
-fn control(controller: Controller, published: Published, file: Option<PathBuf>, access_log: &AccessLog) {
+fn control(
+    controller: Controller,
+    published: Published,
+    file: Option<(PathBuf, Vec<u8>)>,
+    access_log: &AccessLog,
+) {
     let (commands, asked) = Commands::new();
     tokio::spawn(controller.run(asked));
     tokio::spawn(keep_addresses_fresh(published, DNS_REFRESH));
     let reopener = access_log.sink();
     match file {
-        Some(path) => drop(tokio::spawn(watch_file(path, commands, move || reopener.reopen()))),
+        Some((path, loaded)) => {
+            drop(tokio::spawn(watch_file(path, loaded, commands, move || reopener.reopen())));
+        }
         None => drop(tokio::spawn(reopen_on_hangup(move || reopener.reopen()))),
     }
 }

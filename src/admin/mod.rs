@@ -1,7 +1,7 @@
 //! What the process tells over HTTP: metrics, health, readiness.
 //!
-//! Served by the control thread on `server.metrics`, so that a slow scrape never costs a visitor anything. It must
-//! never change anything.
+//! Served by the control thread on `server.metrics`, so that a slow scrape never costs a visitor anything. It
+//! must never change anything.
 
 use std::io;
 use std::net::TcpListener;

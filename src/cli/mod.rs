@@ -1,7 +1,7 @@
 //! The command line: one file per verb.
 //!
-//! `main` calls it. Exit codes: 0 done, 1 refused with one clear report, 2 wrong words with the usage. Results go to
-//! standard output, everything else to standard error.
+//! `main` calls it. Exit codes: 0 done, 1 refused with one clear report, 2 wrong words with the usage.
+//! Results go to standard output, everything else to standard error.
 
 mod check;
 mod demo;
@@ -37,6 +37,16 @@ enum Verb {
     Demo(demo::Demo),
 }
 
+impl Verb {
+    /// The demo draws on the terminal that events would be written to; it tells them only when asked.
+    fn tells_events(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Check(_) => true,
+            Self::Demo(_) => std::env::var_os(events::VARIABLE).is_some(),
+        }
+    }
+}
+
 /// Which configuration file.
 #[derive(Debug, Args)]
 struct ConfigFile {
@@ -60,7 +70,9 @@ pub fn main() -> ExitCode {
         LogFormat::Text => EventFormat::Text,
         LogFormat::Json => EventFormat::Json,
     };
-    if let Err(error) = events::init(format) {
+    if verb.tells_events()
+        && let Err(error) = events::init(format)
+    {
         return complain(&error);
     }
     match verb {

@@ -13,11 +13,12 @@ use crate::source::file;
 
 /// Serve, by a configuration file or by a few words.
 ///
-/// Without --config, --stable and --candidate serve at once; without those, crossfade.toml of this directory is used.
+/// Without --config, --stable and --candidate serve at once; without those, crossfade.toml of this directory
+/// is used.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// The configuration file
-    #[arg(long, short, value_name = "FILE", env = "CROSSFADE_CONFIG")]
+    /// The configuration file; else the one that CROSSFADE_CONFIG names, else crossfade.toml here
+    #[arg(long, short, value_name = "FILE", conflicts_with = "stable")]
     config: Option<PathBuf>,
     #[command(flatten)]
     quick: Quick,
@@ -25,13 +26,12 @@ pub(super) struct Run {
 
 /// A start without a file.
 #[derive(Debug, Args)]
-#[group(conflicts_with = "config", multiple = true)]
 struct Quick {
     /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", requires = "stable")]
     listen: String,
     /// Where to serve /metrics, /healthz and /readyz
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", requires = "stable")]
     metrics: Option<String>,
     /// The backend that the rest of the requests go to
     #[arg(long, value_name = "URL", requires = "candidate")]
@@ -40,7 +40,7 @@ struct Quick {
     #[arg(long, value_name = "URL", requires = "stable")]
     candidate: Option<String>,
     /// The candidate's share of the requests, 0 to 100
-    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    #[arg(long, value_name = "N", default_value_t = 0.0, requires = "stable")]
     percent: f64,
 }
 
@@ -59,8 +59,9 @@ impl Run {
         if let (Some(stable), Some(candidate)) = (&self.quick.stable, &self.quick.candidate) {
             return self.quick_start(stable, candidate);
         }
-        let path = self.config.clone().unwrap_or_else(|| PathBuf::from("crossfade.toml"));
-        if self.config.is_none() && !exists(&path) {
+        let named = self.config.clone().or_else(|| std::env::var_os("CROSSFADE_CONFIG").map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| PathBuf::from("crossfade.toml"));
+        if named.is_none() && !exists(&path) {
             return Err("error: no configuration: give one with --config FILE, or start without a file by \
                         --stable URL --candidate URL [--percent N] [--listen ADDR]"
                 .to_owned());

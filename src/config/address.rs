@@ -1,7 +1,7 @@
 //! Addresses as people write them: where to listen, which peers to believe, where a backend is.
 //!
-//! `lower` and `quick_start` call it. It must never look a name up, and never quote a whole URL back: it may hold
-//! a password.
+//! `lower` and `quick_start` call it. It must never look a name up, and never quote a whole URL back: it may
+//! hold a password.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

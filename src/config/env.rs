@@ -1,7 +1,7 @@
 //! `${VAR}`, `${VAR:-default}` and `$$` in the strings of a configuration.
 //!
-//! `file` calls it for each string value it reads. It must never look at the process environment itself: the caller
-//! passes the lookup, so that `check`, tests and reloads agree on what a file means.
+//! `file` calls it for each string value it reads. It must never look at the process environment itself: the
+//! caller passes the lookup, so that `check`, tests and reloads agree on what a file means.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,8 @@ pub(super) struct Unfilled {
 
 /// `text` with every `${…}` filled in, or everything that couldn't be.
 ///
-/// A variable that is set but empty takes its default, as in a shell's `:-`. `$$` is one `$`; a `$` before anything
-/// else is itself.
+/// A variable that is set but empty takes its default, as in a shell's `:-`. `$$` is one `$`; a `$` before
+/// anything else is itself.
 pub(super) fn fill<'t>(
     text: &'t str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -47,7 +47,8 @@ pub(super) fn fill<'t>(
     if unfilled.is_empty() { Ok(Cow::Owned(filled)) } else { Err(unfilled) }
 }
 
-/// `$$`, `${…}` (to the end where it isn't closed) or a plain `$` off the front of a text that begins with `$`.
+/// `$$`, `${…}` (to the end where it isn't closed) or a plain `$` off the front of a text that begins with
+/// `$`.
 fn split_piece(text: &str) -> (&str, &str) {
     let length = match text.as_bytes().get(1) {
         Some(b'$') => 2,

@@ -1,8 +1,8 @@
-//! The text of a configuration as a tree that knows where each value stands, and readers that take typed values out
-//! of it.
+//! The text of a configuration as a tree that knows where each value stands, and readers that take typed
+//! values out of it.
 //!
-//! `lower` calls it. serde's derive stops at the first error, so this mirror is walked by hand: every reader notes
-//! what is wrong and goes on. It must never know a key of the configuration.
+//! `lower` calls it. serde's derive stops at the first error, so this mirror is walked by hand: every reader
+//! notes what is wrong and goes on. It must never know a key of the configuration.
 
 use toml::de::{DeTable, DeValue, Error};
 
@@ -26,7 +26,8 @@ pub(super) fn parse<'t>(text: &'t str, notes: &mut Notes<'_>) -> DeTable<'t> {
     document.into_inner()
 }
 
-/// One table while it is read: every key that is asked for becomes known, and [`Section::finish`] notes the rest.
+/// One table while it is read: every key that is asked for becomes known, and [`Section::finish`] notes the
+/// rest.
 pub(super) struct Section<'d> {
     /// What messages call it: `[server]`.
     pub(super) name: String,

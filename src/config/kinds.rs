@@ -1,4 +1,5 @@
-//! The kinds of values a key takes: durations, sizes, numbers in a range, words of a closed set, parsed texts.
+//! The kinds of values a key takes: durations, sizes, numbers in a range, words of a closed set, parsed
+//! texts.
 //!
 //! `lower` names one for each key it reads. It must never know which key it reads for.
 

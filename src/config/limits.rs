@@ -1,7 +1,8 @@
 //! Every bound in one place: how much, how many, how long, and why.
 //!
-//! `lower` overlays what `[limits]` and `[timeouts]` say; workers read them from the snapshot. Nothing elsewhere
-//! invents a bound of its own: a queue, buffer, wait or retry that isn't bounded here isn't bounded.
+//! `lower` overlays what `[limits]` and `[timeouts]` say; workers read them from the snapshot. Nothing
+//! elsewhere invents a bound of its own: a queue, buffer, wait or retry that isn't bounded here isn't
+//! bounded.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub struct Timeouts {
     pub keep_alive: Duration,
     /// Without a byte of a body, either way, or of a write. 60 s: above Heroku's rolling 55 s.
     pub idle_body: Duration,
-    /// From a request's first byte to its response's last. An hour: downloads and event streams live, nothing is for ever.
+    /// From a request's whole head to its response's last byte. An hour: downloads and event streams live, nothing
+    /// is for ever.
     pub request: Duration,
 }
 
@@ -62,7 +64,8 @@ impl Default for Timeouts {
 
 /// Backend default: TCP and TLS together. 5 s as Heroku's router.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// Backend default: to the response's head. 60 s; on Heroku 35 s, since its router answers 503 itself at 30 s.
+/// Backend default: to the response's head. 60 s; on Heroku 35 s, since its router answers 503 itself at 30
+/// s.
 pub const FIRST_BYTE: Duration = Duration::from_secs(60);
 /// Backend default: idle in our pool. 50 s, below the 60 s of ALB and the 90 s of Heroku's router.
 pub const POOL_IDLE: Duration = Duration::from_secs(50);
@@ -78,7 +81,8 @@ pub const CONFIG_SIZE: u64 = 4 * 1024 * 1024;
 pub const CONFIG_POLL: Duration = Duration::from_secs(2);
 /// A changed file has to rest this long before it is read: editors write in steps.
 pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(40);
-/// How long a draining connection may wait idle for a next request, which it answers with `Connection: close`.
+/// How long a draining connection may wait idle for a next request, which it answers with `Connection:
+/// close`.
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(1000);
 /// Pause of an accept loop after an error such as no descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -91,11 +95,13 @@ pub const HYPER_BUFFER: usize = 64 * 1024;
 pub const LINGER: Duration = Duration::from_secs(2);
 /// See [`LINGER`].
 pub const LINGER_BYTES: usize = 256 * 1024;
-/// How long `Expect: 100-continue` waits for the backend's 100 before the body goes anyway (RFC 9110 section 10.1.1).
+/// How long `Expect: 100-continue` waits for the backend's 100 before the body goes anyway (RFC 9110 section
+/// 10.1.1).
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Attempts of one request: the first, and those that follow a connection the backend had just closed.
 pub const ATTEMPTS: u32 = 3;
-/// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted and dropped.
+/// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted
+/// and dropped.
 pub const ACCESS_LOG_QUEUE: usize = 256;
 /// A worker's access buffer goes to the writer at this size.
 pub const ACCESS_LOG_CHUNK: usize = 16 * 1024;
@@ -124,5 +130,28 @@ pub const LONGEST: Duration = Duration::from_hours(168);
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// [`FIRST_BYTE`] on Heroku, whose router answers 503 (H12) itself at 30 s.
 pub const FIRST_BYTE_HEROKU: Duration = Duration::from_secs(35);
-/// From here on the platforms close an idle connection themselves: ALB, Fly.io's proxy and Heroku's router at 60 s.
+/// From here on the platforms close an idle connection themselves: ALB, Fly.io's proxy and Heroku's router at
+/// 60 s.
 pub const PLATFORM_IDLE: Duration = Duration::from_secs(60);
+/// Commands that wait for the Controller; whoever sends more waits, too.
+pub const COMMANDS: usize = 16;
+/// Connections on their way from one worker to another; beyond it they stay where they were accepted.
+pub const HANDED: usize = 1024;
+/// Bytes of chunk extensions in one body: nobody uses them, attackers do.
+pub const CHUNK_EXTENSION: u16 = 4 * 1024;
+/// Bytes of a trailer section: those of hyper.
+pub const TRAILERS: u16 = 16 * 1024;
+/// How long the end waits for an access log that takes no more, such as a pipe that nobody reads.
+pub const ACCESS_LOG_CLOSE: Duration = Duration::from_secs(2);
+/// How long a non-blocking access log that is full is left alone before the next try.
+pub const ACCESS_LOG_PAUSE: Duration = Duration::from_millis(5);
+/// Symlinks followed on the way to the configuration file before it is a loop: as Linux.
+pub const SYMLINKS: usize = 40;
+/// Readings of a configuration file that doesn't rest, [`CONFIG_DEBOUNCE`] apart.
+pub const CONFIG_READINGS: usize = 25;
+/// Bytes of a believed `X-Forwarded-Prefix`.
+pub const PREFIX_SIZE: usize = 256;
+/// Bytes of a host: a DNS name has 253 characters, and a dot at its end.
+pub const HOST_SIZE: usize = 254;
+/// Bytes of a request id that is kept: twice what any tracer makes.
+pub const REQUEST_ID_SIZE: usize = 128;

@@ -1,7 +1,7 @@
 //! From the file to the model: one part for each section, and what only all of them together can tell.
 //!
-//! `load` calls it with the parsed file. It must never stop at a problem: each part notes its own and goes on, and
-//! the model counts only when nothing was noted.
+//! `load` calls it with the parsed file. It must never stop at a problem: each part notes its own and goes
+//! on, and the model counts only when nothing was noted.
 
 mod access_log;
 mod backends;
@@ -21,7 +21,6 @@ use crate::config::problem::{Fault, Notes};
 pub(super) use backends::is_ourselves;
 pub(super) use backends::of_host as platform_of_host;
 pub(super) use backends::timeouts_of as timeouts_of_platform;
-pub(super) use server::every_core;
 
 /// The configuration, where no part of it was missing or wrong.
 pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Option<Config> {

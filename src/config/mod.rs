@@ -1,12 +1,13 @@
 //! Text to meaning: the configuration file, its problems, and the model that serving goes by.
 //!
-//! The control thread and the command line call [`load`] (a file) or [`quick_start()`] (words); `snapshot` compiles
-//! the [`model`]. Everything here is pure: no file is opened, no name looked up, no environment read but through the
-//! caller's lookup. It must never accept a configuration by halves: every problem is named, and one is enough.
+//! The control thread and the command line call [`load`] (a file) or [`quick_start()`] (words); `snapshot`
+//! compiles the [`model`]. Everything here is pure: no file is opened, no name looked up, no environment read
+//! but through the caller's lookup. It must never accept a configuration by halves: every problem is named,
+//! and one is enough.
 //!
-//! In reading order: [`model`] and [`limits`] are what comes out; `file` is the text as a tree with places, `kinds`
-//! the values a key can take (`units`, `address`, `env` know their forms), `lower` each section; [`problem`] is what
-//! is wrong, `render` how it is shown, `suggest` what was meant.
+//! In reading order: [`model`] and [`limits`] are what comes out; `file` is the text as a tree with places,
+//! `kinds` the values a key can take (`units`, `address`, `env` know their forms), `lower` each section;
+//! [`problem`] is what is wrong, `render` how it is shown, `suggest` what was meant.
 
 mod address;
 mod env;

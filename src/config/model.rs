@@ -1,7 +1,8 @@
 //! What a configuration means: values that can't be wrong, whatever the file said.
 //!
-//! `lower` builds it from the file, `quick_start` from the command line; `snapshot` compiles it. It must never
-//! know how it was written down (spans, strings, units), nor hold a state that serving would have to check again.
+//! `lower` builds it from the file, `quick_start` from the command line; `snapshot` compiles it. It must
+//! never know how it was written down (spans, strings, units), nor hold a state that serving would have to
+//! check again.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -40,8 +41,8 @@ pub struct Server {
     pub http: Vec<SocketAddr>,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub metrics: Option<SocketAddr>,
-    /// How many worker threads serve requests: one per core unless said.
-    pub workers: NonZeroUsize,
+    /// How many worker threads serve requests; nothing means one per core.
+    pub workers: Option<NonZeroUsize>,
     /// How long requests in flight may take to finish after SIGTERM.
     pub drain_timeout: Duration,
 }

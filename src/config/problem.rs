@@ -1,7 +1,8 @@
 //! One thing wrong with a configuration: where it stands, what it is and what to do about it.
 //!
-//! Every reader of this module records into `Notes`, so that one run names every problem; the command line and
-//! the reload show them through [`Problems`]. It must never stop at the first, and never say what without how.
+//! Every reader of this module records into `Notes`, so that one run names every problem; the command line
+//! and the reload show them through [`Problems`]. It must never stop at the first, and never say what without
+//! how.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -82,8 +83,8 @@ impl Fault {
     }
 }
 
-/// A value from outside as a message quotes it: on one line, short, and without what stands before an `@`, which
-/// may be a password.
+/// A value from outside as a message quotes it: on one line, short, and without what stands before an `@`,
+/// which may be a password.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let public = text.rsplit_once('@').map_or(text, |(_, after)| after);
@@ -137,7 +138,8 @@ impl<'a> Notes<'a> {
         self.add(Severity::Error, at, fault);
     }
 
-    /// Something that doesn't stand in the file; in a damaged file it may only be unreadable, and is left out.
+    /// Something that doesn't stand in the file; in a damaged file it may only be unreadable, and is left
+    /// out.
     pub(super) fn absent(&mut self, at: &Span, fault: Fault) {
         if self.damage.lines.is_empty() {
             self.add(Severity::Error, at, fault);
@@ -170,7 +172,8 @@ impl<'a> Notes<'a> {
 
     fn add(&mut self, severity: Severity, at: &Span, fault: Fault) {
         let damage = &self.damage;
-        // The line's begin is only looked for where there is damage: a long line of many problems stays cheap.
+        // The line's begin is only looked for where there is damage: a long line of many problems stays
+        // cheap.
         let echo = damage.torn_at.is_some_and(|torn| at.start >= torn)
             || (!damage.lines.is_empty() && damage.lines.contains(&self.line_start(at.start)));
         if !echo {

@@ -1,12 +1,13 @@
 //! A configuration from command-line words: two backends, one route, no file.
 //!
-//! `crossfade run --listen … --stable … --candidate …` calls it. It must never mean anything that a file couldn't say.
+//! `crossfade run --listen … --stable … --candidate …` calls it. It must never mean anything that a file
+//! couldn't say.
 
 use std::fmt;
 
 use crate::config::address;
 use crate::config::limits::{self, Limits, Timeouts};
-use crate::config::lower::{every_core, is_ourselves, platform_of_host, timeouts_of_platform};
+use crate::config::lower::{is_ourselves, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
     AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, LogTarget, Name, Route,
     Server,
@@ -49,8 +50,8 @@ impl std::error::Error for QuickStartError {}
 
 /// The configuration that the words mean, or every word that can't be used.
 ///
-/// The backends are called `stable` and `candidate`, their platform follows from their domain; everything else is
-/// the file's default.
+/// The backends are called `stable` and `candidate`, their platform follows from their domain; everything
+/// else is the file's default.
 pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
     let mut errors = QuickStartError(Vec::new());
     let listen = errors.keep("--listen", address::listen(words.listen));
@@ -78,7 +79,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
     }
     let (http, drain_timeout) = (vec![listen], limits::DRAIN);
     Ok(Config {
-        server: Server { http, metrics, workers: every_core(), drain_timeout },
+        server: Server { http, metrics, workers: None, drain_timeout },
         forwarded: Trust::default(),
         backends: vec![backend("candidate", candidate), backend("stable", stable)],
         routes: vec![route(weights)],

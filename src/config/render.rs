@@ -102,8 +102,8 @@ fn source_line(text: &str, offset: usize) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// Tabs as one space, so that the caret stands right; control and zero-width characters as a mark, so that a file
-/// can't draw on the terminal.
+/// Tabs as one space, so that the caret stands right; control and zero-width characters as a mark, so that a
+/// file can't draw on the terminal.
 fn printable(c: char) -> char {
     match c {
         '\t' => ' ',

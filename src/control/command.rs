@@ -1,12 +1,11 @@
 //! What can be asked of the Controller, and the way there.
 //!
-//! Sources hold a [`Commands`] and wait for the outcome. A new command is a new variant here and an arm in the
-//! Controller.
+//! Sources hold a [`Commands`] and wait for the outcome. A new command is a new variant here and an arm in
+//! the Controller.
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Commands that wait; whoever sends more waits, too.
-const QUEUE: usize = 16;
+use crate::config::limits::COMMANDS;
 
 /// A change that somebody asks for.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub struct Asked {
 impl Commands {
     /// With the receiving side, which is the Controller's.
     pub fn new() -> (Self, mpsc::Receiver<Asked>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::channel(COMMANDS);
         (Self(sender), receiver)
     }
 

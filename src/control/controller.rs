@@ -1,7 +1,7 @@
 //! The single writer: turns commands into snapshots and publishes them, or says why not.
 //!
-//! Runs as one task on the control thread. What it refuses changes nothing: the last good configuration serves on. It
-//! must never publish what wasn't compiled whole, nor wait for a worker.
+//! Runs as one task on the control thread. What it refuses changes nothing: the last good configuration
+//! serves on. It must never publish what wasn't compiled whole, nor wait for a worker.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub struct Controller {
     started_with: (Server, AccessLog),
     file: PathBuf,
     revision: u64,
-    /// The bytes that were taken or refused last.
-    seen: Vec<u8>,
+    /// The bytes that came last, and what came of them.
+    seen: (Vec<u8>, Outcome),
 }
 
 impl Controller {
@@ -57,7 +57,16 @@ impl Controller {
         metrics.loaded(SystemTime::now());
         statuses.send_modify(|status| status.revision = 1);
         let publisher = Publisher::new(snapshot);
-        Ok(Self { publisher, registry, metrics, statuses, started_with, file, revision: 1, seen: bytes })
+        Ok(Self {
+            publisher,
+            registry,
+            metrics,
+            statuses,
+            started_with,
+            file,
+            revision: 1,
+            seen: (bytes, Outcome::Live(1)),
+        })
     }
 
     /// The reading side, for workers.
@@ -76,14 +85,14 @@ impl Controller {
 
     async fn carry_out(&mut self, command: Command) -> Outcome {
         match command {
-            Command::Load { bytes, source: "file" } if bytes == self.seen => Outcome::Live(self.revision),
+            Command::Load { bytes, source: "file" } if bytes == self.seen.0 => self.seen.1.clone(),
             Command::Load { bytes, source } => {
                 let outcome = self.load(&bytes, source).await;
-                self.seen = bytes;
+                self.seen = (bytes, outcome.clone());
                 outcome
             }
             Command::Unreadable { error, source } => {
-                self.seen.clear();
+                self.seen.0.clear();
                 self.refuse(source, 1, error)
             }
         }
@@ -197,8 +206,8 @@ fn reconcile(metrics: &Metrics, snapshot: &Snapshot) {
     metrics.revision(snapshot.revision);
 }
 
-/// Looks up the names that have no address yet, for a bounded time: a new backend should be ready when it is live, and
-/// one that can't be resolved must not hold back the others.
+/// Looks up the names that have no address yet, for a bounded time: a new backend should be ready when it is
+/// live, and one that can't be resolved must not hold back the others.
 async fn resolve_new(snapshot: &Snapshot) {
     let new: Vec<Arc<Endpoint>> =
         snapshot.endpoints().filter(|endpoint| endpoint.addresses().is_empty()).cloned().collect();

@@ -1,4 +1,5 @@
-//! What can be seen of the process from outside: the revision, and why the last change was refused, if it was.
+//! What can be seen of the process from outside: the revision, and why the last change was refused, if it
+//! was.
 //!
 //! The Controller tells, `admin` shows.
 

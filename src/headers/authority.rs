@@ -1,13 +1,11 @@
 //! `host[:port]`, the one strict reading of it.
 //!
-//! The proxy refuses a request by it (400), `origin` believes an `X-Forwarded-Host` by it, `response` compares by it.
-//! It must never accept what two readers could understand differently.
+//! The proxy refuses a request by it (400), `origin` believes an `X-Forwarded-Host` by it, `response`
+//! compares by it. It must never accept what two readers could understand differently.
 
+use crate::config::limits::HOST_SIZE;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str;
-
-/// The longest host: a DNS name has 253 characters, and a dot at its end.
-pub const HOST_SIZE: usize = 254;
 
 /// A valid `host[:port]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

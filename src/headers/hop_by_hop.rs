@@ -1,11 +1,12 @@
 //! The fields that end at the next hop (RFC 9110 section 7.6.1).
 //!
-//! `outgoing` takes them off requests, the proxy calls [`strip_response`] for responses and [`strip_trailers`] for
-//! their trailers. It must never let a `Connection` token remove a field that is meant for the other end.
+//! `outgoing` takes them off requests, the proxy calls [`strip_response`] for responses and
+//! [`strip_trailers`] for their trailers. It must never let a `Connection` token remove a field that is meant
+//! for the other end.
 //!
 //! `Upgrade` and its `Connection` token go too: whoever answers or asks for a WebSocket writes both anew.
-//! `Proxy-Authenticate` goes as well: it is for the client of the proxy that sent it (section 11.7.1), and a backend
-//! isn't one. `Trailer` stays, since trailers are forwarded.
+//! `Proxy-Authenticate` goes as well: it is for the client of the proxy that sent it (section 11.7.1), and a
+//! backend isn't one. `Trailer` stays, since trailers are forwarded.
 
 use std::str;
 
@@ -14,8 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names;
 
-/// What a `Connection` token can't remove and a trailer can't bring: framing, routing, rights, and how the content
-/// is to be read. "Fields intended for all recipients of the content" are never connection options.
+/// What a `Connection` token can't remove and a trailer can't bring: framing, routing, rights, and how the
+/// content is to be read. "Fields intended for all recipients of the content" are never connection options.
 const PROTECTED: [&str; 18] = [
     "authorization",
     "cache-control",
@@ -46,8 +47,8 @@ pub fn strip_response(headers: &mut HeaderMap) {
     sweep(headers, is_hop_by_hop);
 }
 
-/// Takes out of trailers what may only stand in a head (RFC 9110 section 6.5.1): an app that merges both would
-/// believe it.
+/// Takes out of trailers what may only stand in a head (RFC 9110 section 6.5.1): an app that merges both
+/// would believe it.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     sweep(trailers, |name| is_hop_by_hop(name) || PROTECTED.contains(&name));
 }

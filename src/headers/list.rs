@@ -1,13 +1,14 @@
 //! Comma-separated header values, exactly as Werkzeug 3.1.7 and later read them.
 //!
-//! [`Origin::resolve`](super::Origin::resolve) takes one item counted from the right, as ProxyFix does. It must never
-//! differ from Werkzeug in how items are counted: an item more or less would believe a value that a visitor wrote.
-//! (One difference is on purpose: only spaces and tabs surround an item, RFC 9110 section 5.6.3, where Python also
-//! strips the bytes 0x85 and 0xA0.)
+//! [`Origin::resolve`](super::Origin::resolve) takes one item counted from the right, as ProxyFix does. It
+//! must never differ from Werkzeug in how items are counted: an item more or less would believe a value that
+//! a visitor wrote. (One difference is on purpose: only spaces and tabs surround an item, RFC 9110 section
+//! 5.6.3, where Python also strips the bytes 0x85 and 0xA0.)
 
 use std::borrow::Cow;
 
-/// A header value read as a list. Empty items don't count; a value with an unclosed quote has no items at all.
+/// A header value read as a list. Empty items don't count; a value with an unclosed quote has no items at
+/// all.
 #[derive(Debug, Clone, Copy)]
 pub struct List<'a> {
     value: &'a [u8],

@@ -1,9 +1,9 @@
 //! Header fields: what is believed of a visitor, what a backend receives, what goes back.
 //!
 //! The proxy calls it in this order for each request: [`parse_authority`] on the `Host`, [`Origin::resolve`],
-//! [`outgoing::rewrite`], and on the way back [`hop_by_hop::strip_response`] and [`response::rewrite`]. Everything
-//! here is a function of its arguments: it never reads a clock, a socket or a global, never panics on a visitor's
-//! bytes, and copies only the values that it changes.
+//! [`outgoing::rewrite`], and on the way back [`hop_by_hop::strip_response`] and [`response::rewrite`].
+//! Everything here is a function of its arguments: it never reads a clock, a socket or a global, never panics
+//! on a visitor's bytes, and copies only the values that it changes.
 
 pub mod authority;
 pub mod hop_by_hop;

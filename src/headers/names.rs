@@ -1,7 +1,7 @@
 //! The header names that `http` has no constant for.
 //!
-//! The modules of `headers` and the proxy use them; statics, so that a name is made once and cloned for nothing.
-//! Never a place for names that are only compared as text.
+//! The modules of `headers` and the proxy use them; statics, so that a name is made once and cloned for
+//! nothing. Never a place for names that are only compared as text.
 
 use http::HeaderName;
 

@@ -1,9 +1,9 @@
 //! The corrected facts of a visitor: address, scheme, host, port, prefix.
 //!
-//! The proxy resolves one [`Origin`] per request; routing, the split and [`outgoing`](super::outgoing) go by it. The
-//! rules are those of Werkzeug's ProxyFix (3.1.7 and later), over all lines of a header as a WSGI server joins them.
-//! It must never believe more hops than configured, nor a value that isn't what it claims to be: such a value is
-//! ignored as if nobody had sent it.
+//! The proxy resolves one [`Origin`] per request; routing, the split and [`outgoing`](super::outgoing) go by
+//! it. The rules are those of Werkzeug's ProxyFix (3.1.7 and later), over all lines of a header as a WSGI
+//! server joins them. It must never believe more hops than configured, nor a value that isn't what it claims
+//! to be: such a value is ignored as if nobody had sent it.
 
 use std::net::IpAddr;
 use std::str;
@@ -14,9 +14,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::authority::{parse_authority, parse_port};
 use super::list::parse_list_header;
 use super::names;
-
-/// The longest prefix that is believed, in bytes: prefixes are a path segment or two, and every redirect repeats them.
-const PREFIX_SIZE: usize = 256;
+use crate::config::limits::PREFIX_SIZE;
 
 /// What a visitor is and asked for, as far as we believe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +79,8 @@ impl Scheme {
     }
 }
 
-/// ProxyFix's own arguments: which of the values counted from the right is believed, per header. 0 believes none.
+/// ProxyFix's own arguments: which of the values counted from the right is believed, per header. 0 believes
+/// none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hops {
     /// Of `X-Forwarded-For`.
@@ -101,7 +100,8 @@ pub struct Hops {
 pub struct Trust {
     /// How many hops.
     pub hops: Hops,
-    /// From which peers; nothing means any. A peer mapped into IPv6 (`::ffff:10.0.0.1`) counts as its IPv4 address.
+    /// From which peers; nothing means any. A peer mapped into IPv6 (`::ffff:10.0.0.1`) counts as its IPv4
+    /// address.
     pub trusted: Option<Vec<IpNet>>,
 }
 
@@ -162,7 +162,8 @@ fn believed<T>(
     parse(&parse_list_header(&joined).from_right(hops)?)
 }
 
-/// An address, perhaps with a port as Azure and ALB write it: `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::a`, `[2001:db8::a]:5678`.
+/// An address, perhaps with a port as Azure and ALB write it: `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::a`,
+/// `[2001:db8::a]:5678`.
 fn parse_client(item: &[u8]) -> Option<IpAddr> {
     let bare = str::from_utf8(item).ok().and_then(|text| text.parse::<IpAddr>().ok());
     bare.or_else(|| parse_authority(item)?.address()).map(|address| address.to_canonical())
@@ -183,8 +184,8 @@ fn parse_host(item: &[u8]) -> Option<HeaderValue> {
     HeaderValue::from_bytes(item).ok()
 }
 
-/// A path that can stand in front of ours in a URL and as one item of a list: no `//` or `/\` at its start, which
-/// would name another host, and nothing that ends a path or an item.
+/// A path that can stand in front of ours in a URL and as one item of a list: no `//` or `/\` at its start,
+/// which would name another host, and nothing that ends a path or an item.
 fn parse_prefix(item: &[u8]) -> Option<HeaderValue> {
     let starts = item.first() == Some(&b'/') && item.get(1) != Some(&b'/');
     let path = |b: &u8| b.is_ascii_graphic() && !matches!(b, b',' | b'"' | b'\\' | b'?' | b'#' | b'<' | b'>');
@@ -192,8 +193,8 @@ fn parse_prefix(item: &[u8]) -> Option<HeaderValue> {
     if sane { HeaderValue::from_bytes(item).ok() } else { None }
 }
 
-/// The host as the visitor's address bar shows it, and its port: ProxyFix's steps 3 and 4, and what `get_host` does
-/// with the result.
+/// The host as the visitor's address bar shows it, and its port: ProxyFix's steps 3 and 4, and what
+/// `get_host` does with the result.
 fn public_host(host: &HeaderValue, believed_port: Option<u16>, scheme: Scheme) -> (HeaderValue, u16) {
     let own = scheme.default_port();
     let Some(authority) = parse_authority(host.as_bytes()) else {

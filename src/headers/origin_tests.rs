@@ -43,8 +43,8 @@ fn url_root(origin: &Origin) -> String {
     format!("{}://{}{prefix}/", origin.scheme.as_str(), origin.host.to_str().unwrap())
 }
 
-/// tests/middleware/test_proxy_fix.py of Werkzeug: name, arguments, peer, Host, fields, address, url_root. In "port, name"
-/// the host is the server's own name in Werkzeug; a proxy has none, so there it is the Host.
+/// tests/middleware/test_proxy_fix.py of Werkzeug: name, arguments, peer, Host, fields, address, url_root. In
+/// "port, name" the host is the server's own name in Werkzeug; a proxy has none, so there it is the Host.
 #[test]
 fn the_cases_of_proxy_fix() {
     const ONE: &str = "192.168.0.1";
@@ -58,22 +58,29 @@ fn the_cases_of_proxy_fix() {
         ("for", DEFAULTS, TWO, "spam", &[(FOR, "192.168.0.1"), (PROTO, "https")], "https://spam/"),
         ("proto", Hops { x_proto, ..DEFAULTS }, ONE, "spam", &[(PROTO, "https")], "https://spam/"),
         ("host", only(Hops { x_host, ..NONE }), ONE, "spam", &[(XHOST, "eggs")], "http://eggs/"),
-        ("port, host without port", only(Hops { x_port, ..NONE }), ONE, "spam", &[(PORT, "8080")], "http://spam:8080/"),
-        ("port, host with port", only(Hops { x_port, ..NONE }), ONE, "spam:9000", &[(PORT, "8080")], "http://spam:8080/"),
+        ("port, host without port", only(Hops { x_port, ..NONE }), ONE, "spam",
+            &[(PORT, "8080")], "http://spam:8080/"),
+        ("port, host with port", only(Hops { x_port, ..NONE }), ONE, "spam:9000",
+            &[(PORT, "8080")], "http://spam:8080/"),
         ("port, name", only(Hops { x_port, ..NONE }), ONE, "spam:9000", &[(PORT, "8080")], "http://spam:8080/"),
         ("prefix", only(Hops { x_prefix, ..NONE }), ONE, "spam", &[(PREFIX, "/eggs")], "http://spam/eggs/"),
         ("all", Hops { x_for, x_proto, x_host, x_port, x_prefix }, TWO, "spam:9000",
-            &[(FOR, "192.168.0.1"), (PROTO, "https"), (XHOST, "eggs"), (PORT, "443"), (PREFIX, "/ham")], "https://eggs/ham/"),
-        ("multiple for", Hops { x_for: 2, ..DEFAULTS }, THREE, "spam", &[(FOR, "192.168.0.1, 192.168.0.2")], "http://spam/"),
+            &[(FOR, "192.168.0.1"), (PROTO, "https"), (XHOST, "eggs"), (PORT, "443"), (PREFIX, "/ham")],
+            "https://eggs/ham/"),
+        ("multiple for", Hops { x_for: 2, ..DEFAULTS }, THREE, "spam",
+            &[(FOR, "192.168.0.1, 192.168.0.2")], "http://spam/"),
         ("ignore 0", Hops { x_for: 0, ..DEFAULTS }, ONE, "spam", &[(FOR, "192.168.0.2")], "http://spam/"),
-        ("ignore len < trusted", Hops { x_for: 3, ..DEFAULTS }, ONE, "spam", &[(FOR, "192.168.0.3, 192.168.0.2")], "http://spam/"),
+        ("ignore len < trusted", Hops { x_for: 3, ..DEFAULTS }, ONE, "spam",
+            &[(FOR, "192.168.0.3, 192.168.0.2")], "http://spam/"),
         ("ignore untrusted", DEFAULTS, TWO, "spam", &[(FOR, "192.168.0.3, 192.168.0.1")], "http://spam/"),
         ("ignore empty", Hops { x_for: 2, ..DEFAULTS }, ONE, "spam", &[(FOR, ", 192.168.0.3")], "http://spam/"),
         ("prefix < for", Hops { x_for: 2, x_prefix, ..DEFAULTS }, TWO, "spam",
             &[(FOR, "192.168.0.1, 192.168.0.3"), (PREFIX, "/ham, /eggs")], "http://spam/eggs/"),
         ("ipv6 host", Hops { x_host, ..DEFAULTS }, ONE, "spam", &[(XHOST, "[2001:db8::a]")], "http://[2001:db8::a]/"),
-        ("ipv6 port, host without port", Hops { x_port, ..DEFAULTS }, ONE, "[2001:db8::a]", &[(PORT, "8080")], "http://[2001:db8::a]:8080/"),
-        ("ipv6 - port, host with port", Hops { x_port, ..DEFAULTS }, ONE, "[2001:db8::a]:9000", &[(PORT, "8080")], "http://[2001:db8::a]:8080/"),
+        ("ipv6 port, host without port", Hops { x_port, ..DEFAULTS }, ONE, "[2001:db8::a]",
+            &[(PORT, "8080")], "http://[2001:db8::a]:8080/"),
+        ("ipv6 - port, host with port", Hops { x_port, ..DEFAULTS }, ONE, "[2001:db8::a]:9000",
+            &[(PORT, "8080")], "http://[2001:db8::a]:8080/"),
     ];
     for (name, hops, peer, host, fields, expected) in table {
         let origin = from_peer(&Trust { hops, trusted: None }, peer, host, fields);

@@ -1,12 +1,14 @@
-//! What a backend receives: the visitor's fields, less what ends here or is forged, and one value each of ours.
+//! What a backend receives: the visitor's fields, less what ends here or is forged, and one value each of
+//! ours.
 //!
-//! The proxy calls [`request_id`] and [`rewrite`] once per exchange (a further attempt changes nothing but `Host`,
-//! a second `rewrite` would repeat us in `Via`); the body calls [`strip_trailers`]. It must never let through a second value of a field of ours, in any spelling: frameworks differ
-//! in which of several they read, and agree only on one.
+//! The proxy calls [`request_id`] and [`rewrite`] once per exchange (a further attempt changes nothing but
+//! `Host`, a second `rewrite` would repeat us in `Via`); the body calls [`strip_trailers`]. It must never let
+//! through a second value of a field of ours, in any spelling: frameworks differ in which of several they
+//! read, and agree only on one.
 //!
-//! `Expect` is left, the proxy decides on it. `Upgrade` and `Connection` are gone afterwards: the tunnel writes both
-//! anew. `traceparent`, `tracestate` and `baggage` pass. `Trailer` passes, since trailers are forwarded; without it
-//! hyper wouldn't send them.
+//! `Expect` is left, the proxy decides on it. `Upgrade` and `Connection` are gone afterwards: the tunnel
+//! writes both anew. `traceparent`, `tracestate` and `baggage` pass. `Trailer` passes, since trailers are
+//! forwarded; without it hyper wouldn't send them.
 
 use std::net::IpAddr;
 
@@ -17,12 +19,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use super::names;
 use super::origin::Origin;
 use super::{hop_by_hop, list};
+use crate::config::limits::REQUEST_ID_SIZE;
 
 /// How many fields [`rewrite`] sets, for room made once.
 const OURS: usize = 10;
-/// The longest request id that is kept, in bytes: twice what any tracer makes.
-const REQUEST_ID_SIZE: usize = 128;
-
 /// Everything that [`rewrite`] writes into a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
@@ -55,7 +55,8 @@ pub fn rewrite(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
     set_ours(headers, outgoing);
 }
 
-/// The visitor's request id, if there is exactly one and it is fit for logs: 1 to 128 of `A-Z a-z 0-9 . _ ~ + / = : -`.
+/// The visitor's request id, if there is exactly one and it is fit for logs: 1 to 128 of `A-Z a-z 0-9 . _ ~ +
+/// / = : -`.
 pub fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(&names::X_REQUEST_ID).iter();
     let id = lines.next().filter(|_| lines.next().is_none())?;
@@ -109,8 +110,8 @@ fn is_ours(name: &str) -> bool {
     known.iter().any(|known| known.as_str() == name)
 }
 
-/// Whether the field `name` (in lower case) claims what only a proxy or a platform can know, so that an application
-/// or a framework may believe it. Fields of ours aren't counted: they are overwritten.
+/// Whether the field `name` (in lower case) claims what only a proxy or a platform can know, so that an
+/// application or a framework may believe it. Fields of ours aren't counted: they are overwritten.
 fn is_forged(name: &str) -> bool {
     // Application servers read `_` as `-`: `x_forwarded_for` would stand beside ours.
     if name.contains('_') {

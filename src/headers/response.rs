@@ -1,14 +1,14 @@
 //! What the visitor receives instead of the backend's own name.
 //!
-//! The proxy calls [`rewrite`] on every response after [`strip_response`](super::hop_by_hop::strip_response). It must
-//! never touch a URL or cookie that names anyone but the backend, nor change a byte beyond the authority: paths and
-//! queries are the app's.
+//! The proxy calls [`rewrite`] on every response after [`strip_response`](super::hop_by_hop::strip_response).
+//! It must never touch a URL or cookie that names anyone but the backend, nor change a byte beyond the
+//! authority: paths and queries are the app's.
 //!
-//! A URL counts as the backend's by its host and port, whichever of `http` and `https` it says, since platforms
-//! redirect between the two; it gets the visitor's scheme. A URL that names the public host already is left alone, its
-//! scheme too: that is how an app sends its visitors from http to https. A cookie's `Domain` that is the backend's host
-//! is taken away, which makes it a cookie of the public host alone: the backend's host is no public name, so nothing
-//! below it can have been meant.
+//! A URL counts as the backend's by its host and port, whichever of `http` and `https` it says, since
+//! platforms redirect between the two; it gets the visitor's scheme. A URL that names the public host already
+//! is left alone, its scheme too: that is how an app sends its visitors from http to https. A cookie's
+//! `Domain` that is the backend's host is taken away, which makes it a cookie of the public host alone: the
+//! backend's host is no public name, so nothing below it can have been meant.
 
 use http::header::{CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -26,10 +26,11 @@ pub struct Public<'a> {
     pub host: &'a str,
 }
 
-/// Brings what names the backend back to the public host, and removes the platform's reporting fields where asked.
+/// Brings what names the backend back to the public host, and removes the platform's reporting fields where
+/// asked.
 ///
-/// `backend_authorities` are all the names the app may know itself by: `host[:port]` in lower case, without the
-/// scheme's own port. A response without any of these fields costs one pass over its names.
+/// `backend_authorities` are all the names the app may know itself by: `host[:port]` in lower case, without
+/// the scheme's own port. A response without any of these fields costs one pass over its names.
 pub fn rewrite(
     headers: &mut HeaderMap,
     public: &Public<'_>,
@@ -150,8 +151,8 @@ fn authority_start(url: &[u8]) -> Option<usize> {
     starts.iter().find(|start| begins(start)).map(|start| start.len())
 }
 
-/// Where the URL of a `Refresh` value begins and ends, as the HTML standard's "shared declarative refresh steps" read
-/// it: a number, `;` or `,` or a blank, perhaps `url` and `=`, perhaps a quote.
+/// Where the URL of a `Refresh` value begins and ends, as the HTML standard's "shared declarative refresh
+/// steps" read it: a number, `;` or `,` or a blank, perhaps `url` and `=`, perhaps a quote.
 fn refresh_url(value: &[u8]) -> Option<(usize, usize)> {
     let blanks = |at: usize| at + value[at..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let digits = value.iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
@@ -171,7 +172,8 @@ fn refresh_url(value: &[u8]) -> Option<(usize, usize)> {
     Some((at + 1, at + 1 + length))
 }
 
-/// The host that a cookie's attribute names, if it is a `Domain`; a dot in front means nothing (RFC 6265 section 5.2.3).
+/// The host that a cookie's attribute names, if it is a `Domain`; a dot in front means nothing (RFC 6265
+/// section 5.2.3).
 fn cookie_domain(attribute: &[u8]) -> Option<&[u8]> {
     let equals = memchr::memchr(b'=', attribute)?;
     let (name, value) = (attribute[..equals].trim_ascii(), attribute[equals + 1..].trim_ascii());

@@ -1,7 +1,9 @@
-//! What is asked of a request before anything is decided about it (`reference`: RFC 9110, RFC 9112 section 3.2).
+//! What is asked of a request before anything is decided about it (`reference`: RFC 9110, RFC 9112 section
+//! 3.2).
 //!
-//! `handle` calls it first. What is wrong with the bytes, `server::framing` has found already; here stands what any
-//! version of HTTP must keep. It must never repair: what two readers could understand differently is refused.
+//! `handle` calls it first. What is wrong with the bytes, `server::framing` has found already; here stands
+//! what any version of HTTP must keep. It must never repair: what two readers could understand differently is
+//! refused.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
 use http::request::Parts;
@@ -32,8 +34,8 @@ pub fn admit(parts: &Parts, body_size: Option<u64>, local: &HeaderValue) -> Resu
     Ok(Admitted { host, expects_continue: expects_continue(&parts.headers)? })
 }
 
-/// In absolute form the target's authority wins over `Host`, and replaces it (RFC 9112 section 3.2.2); the field has to
-/// be well-formed all the same.
+/// In absolute form the target's authority wins over `Host`, and replaces it (RFC 9112 section 3.2.2); the
+/// field has to be well-formed all the same.
 fn host(parts: &Parts, local: &HeaderValue) -> Result<HeaderValue, Refusal> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let field = fields.next();

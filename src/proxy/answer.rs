@@ -1,8 +1,8 @@
 //! The body of a response on its way to the visitor: the backend's, or a few bytes of our own.
 //!
-//! hyper's server polls it when the visitor takes more, which is the whole of our backpressure. It carries the
-//! exchange, which ends with it, and the lease, which goes back to its pool with the last byte. It must never hold
-//! more than the frame at hand.
+//! hyper's server polls it when the visitor takes more, which is the whole of our backpressure. It carries
+//! the exchange, which ends with it, and the lease, which goes back to its pool with the last byte. It must
+//! never hold more than the frame at hand.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -48,13 +48,18 @@ impl Answer {
         Self { exchange, source: Source::Own(body) }
     }
 
-    /// With the last byte the exchange is complete, and the connection can carry the next: if the request went out to
-    /// its own last byte, too. hyper doesn't ask for a frame after it.
+    /// With the last byte the exchange is complete, and the connection can carry the next: if the request
+    /// went out to its own last byte, too. hyper doesn't ask for a frame after it.
     fn end_if_whole(&mut self) {
-        let Source::Backend(download) = &mut self.source else { return };
-        if !download.body.is_end_stream() {
-            return;
+        if let Source::Backend(download) = &self.source
+            && download.body.is_end_stream()
+        {
+            self.end();
         }
+    }
+
+    fn end(&mut self) {
+        let Source::Backend(download) = &mut self.source else { return };
         self.exchange.complete();
         let uploaded = self.exchange.upload().is_none_or(|upload| upload.ended().is_some());
         if let Some(lease) = download.lease.take().filter(|_| uploaded) {
@@ -65,6 +70,9 @@ impl Answer {
     fn account(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(trailers) = frame.trailers_mut() {
             hop_by_hop::strip_trailers(trailers);
+            // Nothing can follow them, and hyper doesn't ask.
+            self.end();
+            return frame;
         }
         self.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
         self.end_if_whole();
@@ -92,8 +100,9 @@ impl Body for Answer {
         };
         match std::task::ready!(download.poll(cx)) {
             Ok(Some(frame)) => Poll::Ready(Some(Ok(this.account(frame)))),
+            // A chunked body's end shows here alone.
             Ok(None) => {
-                this.end_if_whole();
+                this.end();
                 Poll::Ready(None)
             }
             Err(failure) => {

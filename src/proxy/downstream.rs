@@ -1,6 +1,7 @@
 //! The facts of one visitor's connection that all its requests share.
 //!
-//! `server::connection` makes one per connection. It must never change with a request: what does is the exchange's.
+//! `server::connection` makes one per connection. It must never change with a request: what does is the
+//! exchange's.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! What can go wrong with an exchange, in one table: status, reason, and whose fault it is.
 //!
-//! `forward` and `admit` make errors, `reply` answers them, metrics and records carry their reasons. It must never
-//! hold bytes of a request or response: reasons are labels.
+//! `forward` and `admit` make errors, `reply` answers them, metrics and records carry their reasons. It must
+//! never hold bytes of a request or response: reasons are labels.
 
 use std::error::Error as _;
 use std::io;

@@ -1,7 +1,7 @@
 //! What one request leaves behind: one access record and one set of counts, however it ends.
 //!
-//! `handle` begins it with the request's head; it rides in the response's body and ends when that is dropped, so a
-//! visitor's hanging up is recorded too. It must never be cloned, and never count twice.
+//! `handle` begins it with the request's head; it rides in the response's body and ends when that is dropped,
+//! so a visitor's hanging up is recorded too. It must never be cloned, and never count twice.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -92,6 +92,11 @@ impl Exchange {
             whole: false,
             downstream,
         }
+    }
+
+    /// Its bytes were refused: what hyper read in their place says nothing of it.
+    pub fn is_unreadable(&mut self) {
+        self.target = None;
     }
 
     /// Whose request it is, as far as believed.

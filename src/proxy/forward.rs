@@ -1,13 +1,13 @@
 //! Sends a request to its backend and waits for the response's head, in as many attempts as are harmless.
 //!
-//! `handle` calls it once everything is decided. It must never send twice what could act twice, nor lose a request to
-//! a connection that the backend had just closed.
+//! `handle` calls it once everything is decided. It must never send twice what could act twice, nor lose a
+//! request to a connection that the backend had just closed.
 
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -21,7 +21,7 @@ use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::retry::{Attempt, Fate, is_idempotent, may_follow};
-use crate::proxy::view::View;
+use crate::proxy::view::{BackendView, View};
 use crate::snapshot::{Backend, Host};
 use crate::upstream::connect::ConnectLimits;
 use crate::upstream::pool::{Lease, Pool};
@@ -55,13 +55,11 @@ pub type Forwarded = (Response<Incoming>, Lease);
 /// What the last attempt failed by.
 pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
-    let target = Target::new(&view, &outbound);
+    let mut target = Target::new(&view, &outbound);
     let idempotent = is_idempotent(&outbound.method);
     let mut request = outbound.into_request(exchange);
     loop {
-        exchange.attempts += 1;
-        let fresh = exchange.attempts > 1;
-        let mut lease = target.lease(exchange, fresh, idempotent).await?;
+        let mut lease = target.lease(exchange, idempotent).await?;
         request.headers_mut().insert(HOST, target.host.clone());
         let replay = replay(&lease, &request, idempotent);
         let failed = match send(exchange, &mut lease, request, target.backend).await? {
@@ -69,6 +67,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
             Err(failed) => failed,
         };
         request = next_attempt(exchange, failed, &lease, replay, idempotent)?;
+        target.fresh = true;
     }
 }
 
@@ -79,7 +78,7 @@ impl Outbound {
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
         if let Some(upload) = exchange.upload() {
-            let chunked = !request.headers().contains_key(http::header::CONTENT_LENGTH);
+            let chunked = !request.headers().contains_key(CONTENT_LENGTH);
             if chunked {
                 request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
@@ -97,11 +96,15 @@ impl Outbound {
     }
 }
 
-/// Where a request goes, decided once.
+/// Where a request goes.
 struct Target<'a> {
     backend: &'a Backend,
-    pool: &'a Rc<Pool>,
-    at: usize,
+    view: &'a BackendView,
+    visitor_host: HeaderValue,
+    /// Which of the backend's endpoints.
+    turn: usize,
+    /// Whether a connection used before won't do any more.
+    fresh: bool,
     host: HeaderValue,
     server_name: Option<ServerName<'static>>,
 }
@@ -109,46 +112,82 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn new(view: &'a View, outbound: &Outbound) -> Self {
         let BackendIndex(at) = outbound.backend;
-        let backend = &view.snapshot.backends[at];
-        let pool = view.backends[at].next_pool();
-        let endpoint = pool.endpoint();
-        let host = match &backend.host {
-            Host::Own => endpoint.authority.clone(),
-            Host::Preserve => outbound.visitor_host.clone(),
-            Host::Fixed(host) => host.clone(),
-        };
-        let server_name = endpoint.tls.is_some().then(|| server_name(&host, &endpoint.url.host)).flatten();
-        Self { backend, pool, at, host, server_name }
+        let (backend, view) = (&view.snapshot.backends[at], &view.backends[at]);
+        let visitor_host = outbound.visitor_host.clone();
+        let host = visitor_host.clone();
+        let turn = view.next_turn();
+        let mut target = Self { backend, view, visitor_host, turn, fresh: false, host, server_name: None };
+        target.name();
+        target
     }
 
-    /// A connection: one used before where there is a good one, unless it has to be `fresh`.
-    async fn lease(&self, exchange: &mut Exchange, fresh: bool, idempotent: bool) -> Result<Lease, Error> {
-        let keep = self.backend.keep();
-        if !fresh {
-            if !idempotent {
-                // What can't be sent twice gets a look at whether the backend has closed: yielding lets the runtime
-                // ask the kernel, and the connection's own task hear of it, before one is taken.
-                tokio::task::yield_now().await;
-            }
-            if let Some(lease) = self.pool.reuse(self.server_name.as_ref(), keep) {
+    fn pool(&self) -> &'a Rc<Pool> {
+        &self.view.pools[self.turn]
+    }
+
+    /// `Host` and SNI, which may depend on the endpoint.
+    fn name(&mut self) {
+        let endpoint = self.pool().endpoint();
+        self.host = match &self.backend.host {
+            Host::Own => endpoint.authority.clone(),
+            Host::Preserve => self.visitor_host.clone(),
+            Host::Fixed(host) => host.clone(),
+        };
+        self.server_name =
+            endpoint.tls.is_some().then(|| server_name(&self.host, &endpoint.url.host)).flatten();
+    }
+
+    /// A connection: one used before where there is a good one, else a fresh one, to the next endpoint where this
+    /// one can't be reached.
+    async fn lease(&mut self, exchange: &mut Exchange, idempotent: bool) -> Result<Lease, Error> {
+        loop {
+            exchange.attempts += 1;
+            if !self.fresh
+                && let Some(lease) = self.reuse(idempotent).await
+            {
                 return Ok(lease);
             }
+            let failure = match self.open(exchange).await {
+                Ok(lease) => return Ok(lease),
+                Err(failure) => failure,
+            };
+            let others = self.view.pools.len() > exchange.attempts as usize;
+            let (number, fate) = (exchange.attempts, Fate::NotConnected);
+            if !(others && may_follow(Attempt { number, fate, whole: true, idempotent })) {
+                return Err(Error::Backend(failure));
+            }
+            exchange.series().failure(failure.reason());
+            exchange.series().retry(fate.reason());
+            self.turn = (self.turn + 1) % self.view.pools.len();
+            self.name();
         }
+    }
+
+    async fn reuse(&self, idempotent: bool) -> Option<Lease> {
+        if !idempotent {
+            // What can't be sent twice gets a look at whether the backend has closed: yielding lets the runtime
+            // ask the kernel, and the connection's own task hear of it, before one is taken.
+            tokio::task::yield_now().await;
+        }
+        self.pool().reuse(self.server_name.as_ref(), self.backend.keep())
+    }
+
+    async fn open(&self, exchange: &mut Exchange) -> Result<Lease, Failure> {
         let limits = ConnectLimits {
             connect: self.backend.timeouts.connect,
             write: exchange.view.snapshot.config.timeouts.idle_body,
         };
         let began = Instant::now();
-        match self.pool.open(self.server_name.as_ref(), limits).await {
+        match self.pool().open(self.server_name.as_ref(), limits).await {
             Ok(lease) => {
                 let took = began.elapsed();
-                exchange.view.backends[self.at].series.connect(took);
+                self.view.series.connect(took);
                 exchange.connected(took);
                 Ok(lease)
             }
             Err(error) => {
-                tracing::debug!(endpoint = %self.pool.endpoint().url.authority(), %error, "no connection");
-                Err(Error::Backend(Failure::of_connect(&error)))
+                tracing::debug!(endpoint = %self.pool().endpoint().url.authority(), %error, "no connection");
+                Err(Failure::of_connect(&error))
             }
         }
     }
@@ -161,8 +200,8 @@ fn server_name(host: &HeaderValue, own: &str) -> Option<ServerName<'static>> {
     name.or_else(|| ServerName::try_from(own.to_owned()).ok())
 }
 
-/// A second copy of a request's head, where it might be needed: the connection may have been closed behind our back,
-/// and the request has no body and may be repeated.
+/// A second copy of a request's head, where it might be needed: the connection may have been closed behind
+/// our back, and the request has no body and may be repeated.
 fn replay(lease: &Lease, request: &Request<Upload>, idempotent: bool) -> Option<Request<Upload>> {
     let bodiless = http_body::Body::is_end_stream(request.body());
     if !(lease.is_reused() && idempotent && bodiless) {
@@ -198,7 +237,8 @@ async fn send(
         if now >= exchange.deadline() {
             return Err(Error::Backend(Failure::RequestTimeout));
         }
-        // While the visitor still sends, the backend has nothing to answer; the upload has a deadline of its own.
+        // While the visitor still sends, the backend has nothing to answer; the upload has a deadline of its
+        // own.
         let since = exchange.upload().map_or(Some(sent), |upload| upload.ended());
         let due = since.map_or(now, |since| since.max(sent)) + limit;
         if since.is_some() && now >= due {
@@ -232,7 +272,7 @@ fn next_attempt(
     let attempt = Attempt { number: exchange.attempts, fate, whole: request.is_some(), idempotent };
     match request.filter(|_| may_follow(attempt)) {
         Some(request) => {
-            exchange.series().retry("reused_connection_closed");
+            exchange.series().retry(fate.reason());
             Ok(request)
         }
         None => {
@@ -255,7 +295,10 @@ fn checked(mut response: Response<Incoming>) -> Result<Response<Incoming>, Error
     let mut encodings = response.headers().get_all(TRANSFER_ENCODING).iter();
     let chunked = encodings.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let one = encodings.next().is_none();
-    if !chunked || !one || response.status().is_informational() {
+    // Two framings in one response are an attempt at splitting it (RFC 9112 section 6.3).
+    let both =
+        [TRANSFER_ENCODING, CONTENT_LENGTH].iter().all(|framing| response.headers().contains_key(framing));
+    if !chunked || !one || both || response.status().is_informational() {
         return Err(Error::Backend(Failure::BadResponse));
     }
     *response.version_mut() = Version::HTTP_11;

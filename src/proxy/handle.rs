@@ -1,7 +1,7 @@
 //! The life of a request on one screen.
 //!
-//! `server::connection` calls [`handle`] for each request. Every step is one call; what it does stands where it is
-//! called. It must never fail: whatever goes wrong has an answer.
+//! `server::connection` calls [`handle`] for each request. Every step is one call; what it does stands where
+//! it is called. It must never fail: whatever goes wrong has an answer.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -38,7 +38,10 @@ pub async fn handle(
     let (parts, body) = request.into_parts();
     let mut exchange = Box::new(Exchange::begin(downstream, &parts));
     let outcome = match refused {
-        Some(refusal) => Err(Error::Refused(refusal)),
+        Some(refusal) => {
+            exchange.is_unreadable();
+            Err(Error::Refused(refusal))
+        }
         None => pass(&mut exchange, parts, body).await,
     };
     let draining = exchange.downstream.worker.is_draining();

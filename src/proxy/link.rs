@@ -1,7 +1,7 @@
 //! What the reader of a connection's bytes and the handler of its requests tell each other.
 //!
-//! `server::guard` writes refusals and reads whether a request is in flight; `proxy::handle` the other way round. One
-//! thread, so cells. It must never hold anything of a request's content.
+//! `server::guard` writes refusals and reads whether a request is in flight; `proxy::handle` the other way
+//! round. One thread, so cells. It must never hold anything of a request's content.
 
 use std::cell::Cell;
 
@@ -43,8 +43,8 @@ impl Link {
         self.heads.get() == 0
     }
 
-    /// The reader passes a stand-in on for a head that it refused. Pipelined requests before it are answered first,
-    /// so the refusal is kept under the head's number.
+    /// The reader passes a stand-in on for a head that it refused. Pipelined requests before it are answered
+    /// first, so the refusal is kept under the head's number.
     pub fn refuse(&self, refusal: Refusal) {
         self.head_passed();
         self.refused.set(Some((self.heads.get(), refusal)));

@@ -1,7 +1,9 @@
-//! A request from its first byte to its response's last: admit, origin, route, choose, forward, answer, record.
+//! A request from its first byte to its response's last: admit, origin, route, choose, forward, answer,
+//! record.
 //!
-//! `server::connection` calls [`handle::handle`] for each request of a connection. Everything here runs on the worker
-//! that accepted the connection. It must never wait for another thread, nor see who changes the configuration.
+//! `server::connection` calls [`handle::handle`] for each request of a connection. Everything here runs on
+//! the worker that accepted the connection. It must never wait for another thread, nor see who changes the
+//! configuration.
 
 pub mod admit;
 pub mod answer;

@@ -1,7 +1,7 @@
 //! Why a request is refused before any backend is asked: a closed list with status and reason.
 //!
-//! `server::framing` finds what is wrong with the bytes, `proxy::admit` what is wrong with the request they make.
-//! Pure. It must never carry anything of the request itself: reasons are labels of metrics.
+//! `server::framing` finds what is wrong with the bytes, `proxy::admit` what is wrong with the request they
+//! make. Pure. It must never carry anything of the request itself: reasons are labels of metrics.
 
 use http::StatusCode;
 
@@ -92,6 +92,18 @@ impl Refusal {
         Self::BodyBroken,
         Self::NoRoute,
     ];
+
+    /// Every reason.
+    pub const REASONS: [&str; Self::ALL.len()] = {
+        let mut reasons = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < reasons.len() {
+            assert!(Self::ALL[at] as usize == at, "ALL is in the order of the variants");
+            reasons[at] = Self::ALL[at].reason();
+            at += 1;
+        }
+        reasons
+    };
 
     /// The status it is answered with.
     pub fn status(self) -> StatusCode {

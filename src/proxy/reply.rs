@@ -1,10 +1,10 @@
 //! Our own answers: small, honest, a page or JSON, with the reason and the request's id.
 //!
-//! `handle` calls it for every request that no backend answers. It must never say what isn't known, nor repeat a byte
-//! of the request but its id, which was checked.
+//! `handle` calls it for every request that no backend answers. It must never say what isn't known, nor
+//! repeat a byte of the request but its id, which was checked.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::proxy::answer::Answer;
@@ -30,9 +30,6 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CROSSFADE_ERROR, HeaderValue::from_static(error.reason()));
     headers.insert(X_REQUEST_ID, id);
-    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
     if error.closes() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -1,7 +1,7 @@
 //! Whether a failed attempt may be followed by another. Pure.
 //!
-//! `forward` asks it after each failure. It must never let a request that a backend may have acted on be sent twice,
-//! unless the method says that twice is as good as once (RFC 9110 section 9.2.2).
+//! `forward` asks it after each failure. It must never let a request that a backend may have acted on be sent
+//! twice, unless the method says that twice is as good as once (RFC 9110 section 9.2.2).
 
 use http::Method;
 
@@ -23,19 +23,37 @@ pub struct Attempt {
 /// What became of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
+    /// There was no connection; another endpoint of the backend may have one.
+    NotConnected,
     /// Nothing of the request left us.
     Unsent,
-    /// A connection that had carried another exchange closed before any byte of a response: most likely it was
-    /// closed as the request went out (RFC 9112 section 9.3.1).
+    /// A connection that had carried another exchange closed before any byte of a response: most likely it
+    /// was closed as the request went out (RFC 9112 section 9.3.1).
     LostOnReused,
     /// Anything else: the backend had its chance.
     Failed,
 }
 
+impl Fate {
+    /// The label of a further attempt that it leads to.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Unsent => "unsent",
+            Self::LostOnReused => "reused_connection_closed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Every label of [`Fate::reason`] that leads to a further attempt.
+pub const REASONS: [&str; 3] =
+    [Fate::NotConnected.reason(), Fate::Unsent.reason(), Fate::LostOnReused.reason()];
+
 /// Whether to try again, always on a fresh connection.
 pub fn may_follow(attempt: Attempt) -> bool {
     let safe = match attempt.fate {
-        Fate::Unsent => true,
+        Fate::NotConnected | Fate::Unsent => true,
         Fate::LostOnReused => attempt.idempotent,
         Fate::Failed => false,
     };
@@ -58,6 +76,7 @@ mod tests {
     fn only_what_can_do_no_harm_is_sent_again() {
         let attempt = |number, fate, whole, idempotent| Attempt { number, fate, whole, idempotent };
         for (attempt, again) in [
+            (attempt(1, Fate::NotConnected, true, false), true),
             (attempt(1, Fate::Unsent, true, false), true),
             (attempt(1, Fate::Unsent, false, false), false),
             (attempt(1, Fate::LostOnReused, true, true), true),

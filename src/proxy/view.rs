@@ -1,7 +1,7 @@
 //! A worker's own side of a snapshot: what requests count, remember and reuse without another thread.
 //!
-//! `proxy::worker` makes one when it meets a new snapshot, and carries over what goes on: the exact sequences and
-//! the pools. It must never be seen by two threads.
+//! `proxy::worker` makes one when it meets a new snapshot, and carries over what goes on: the exact sequences
+//! and the pools. It must never be seen by two threads.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -76,7 +76,8 @@ impl RouteView {
         metrics: &Metrics,
         phase: f64,
     ) -> Self {
-        // Always new: a series of a pair that was removed and came back between two looks would count into nothing.
+        // Always new: a series of a pair that was removed and came back between two looks would count into
+        // nothing.
         let series = names.iter().map(|name| metrics.series(route.as_str(), name.as_str())).collect();
         let sequence = match known {
             Some((before, old_names)) => {
@@ -101,20 +102,22 @@ pub struct BackendView {
 }
 
 impl BackendView {
-    /// The pool of the endpoint whose turn it is.
-    pub fn next_pool(&self) -> &Rc<Pool> {
-        match self.pools.as_slice() {
-            [only] => only,
-            pools => {
-                let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-                &pools[turn % pools.len()]
-            }
+    /// The place of the endpoint whose turn it is.
+    pub fn next_turn(&self) -> usize {
+        match self.pools.len() {
+            1 => 0,
+            several => self.turn.replace(self.turn.get().wrapping_add(1)) % several,
         }
     }
 }
 
 fn pool(endpoint: &Arc<Endpoint>, before: Option<&View>, bound: usize) -> Rc<Pool> {
     let mut known = before.into_iter().flat_map(|view| &view.backends).flat_map(|backend| &backend.pools);
-    let same = known.find(|pool| pool.endpoint().id == endpoint.id);
-    same.map_or_else(|| Rc::new(Pool::new(Arc::clone(endpoint), bound)), Rc::clone)
+    match known.find(|pool| pool.endpoint().id == endpoint.id) {
+        Some(same) => {
+            same.keep_at_most(bound);
+            Rc::clone(same)
+        }
+        None => Rc::new(Pool::new(Arc::clone(endpoint), bound)),
+    }
 }

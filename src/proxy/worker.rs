@@ -1,7 +1,7 @@
 //! What the exchanges of one worker share: the view of the live snapshot, sequences, the access buffer.
 //!
-//! `server::worker` makes one per thread. It must never be reached from another thread; what others have to say comes
-//! by the published snapshot.
+//! `server::worker` makes one per thread. It must never be reached from another thread; what others have to
+//! say comes by the published snapshot.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -64,7 +64,8 @@ impl Worker {
         Rc::clone(&view)
     }
 
-    /// Closes idle connections whose time is over. Called every few seconds; sees a new snapshot without traffic too.
+    /// Closes idle connections whose time is over. Called every few seconds; sees a new snapshot without
+    /// traffic too.
     pub fn sweep(&self, now: Instant) {
         for (pool, keep) in self.view().pools() {
             pool.sweep(now, keep);

@@ -1,11 +1,13 @@
 //! Host and path to route.
 //!
-//! A snapshot compiles one [`Router`], the request's handler asks it once a request; `config` asks [`duplicates`]
-//! about a file. It must never allocate for a usual host, nor decode or tidy a path: the backend sees the same one.
+//! A snapshot compiles one [`Router`], the request's handler asks it once a request; `config` asks
+//! [`duplicates`] about a file. It must never allocate for a usual host, nor decode or tidy a path: the
+//! backend sees the same one.
 //!
-//! The most specific host wins: an exact one, then the longest wildcard, then a route without hosts. Within a host
-//! the longest path wins, then the first in the file. Where the most specific host has no route for the path, the
-//! next less specific host is asked, so that `www.example.com/api` can be taken out of a route for everything.
+//! The most specific host wins: an exact one, then the longest wildcard, then a route without hosts. Within a
+//! host the longest path wins, then the first in the file. Where the most specific host has no route for the
+//! path, the next less specific host is asked, so that `www.example.com/api` can be taken out of a route for
+//! everything.
 
 use std::collections::HashMap;
 
@@ -43,8 +45,8 @@ impl Router {
         router
     }
 
-    /// The index of the route for `host` (without a port; of any case, a dot at its end doesn't count) and `path`
-    /// (as it stands in the target, with or without a query).
+    /// The index of the route for `host` (without a port; of any case, a dot at its end doesn't count) and
+    /// `path` (as it stands in the target, with or without a query).
     pub fn find(&self, host: &str, path: &str) -> Option<usize> {
         self.find_by_host(host, path).or_else(|| self.any.find(path))
     }
@@ -81,8 +83,8 @@ pub struct Duplicate {
     pub host: Option<HostPattern>,
 }
 
-/// Every route that shares a host pattern and path with one before it, in the order of the file: one entry for each
-/// such host, naming the first route that has it. A host that one route names twice is none.
+/// Every route that shares a host pattern and path with one before it, in the order of the file: one entry
+/// for each such host, naming the first route that has it. A host that one route names twice is none.
 pub fn duplicates<'a>(routes: impl Iterator<Item = (&'a [HostPattern], &'a PathPrefix)>) -> Vec<Duplicate> {
     let mut seen: HashMap<(Option<&HostPattern>, &PathPrefix), usize> = HashMap::new();
     let mut found = Vec::new();

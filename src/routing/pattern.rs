@@ -1,7 +1,7 @@
 //! What a route says about hosts and paths.
 //!
-//! `config` parses patterns, [`Router`](crate::routing::Router) compiles them. A pattern must never mean anything
-//! but what it reads as: what could be misread is refused with its remedy.
+//! `config` parses patterns, [`Router`](crate::routing::Router) compiles them. A pattern must never mean
+//! anything but what it reads as: what could be misread is refused with its remedy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,8 +12,8 @@ use std::net::Ipv6Addr;
 pub enum HostPattern {
     /// One host: a DNS name in lower case, or an address (IPv6 without brackets, in its shortest form).
     Exact(String),
-    /// Every host with one or more labels before this suffix, which begins with a dot: of `*.example.com` it is
-    /// `.example.com`, which neither `example.com` nor `.example.com` matches.
+    /// Every host with one or more labels before this suffix, which begins with a dot: of `*.example.com` it
+    /// is `.example.com`, which neither `example.com` nor `.example.com` matches.
     Wildcard(String),
 }
 
@@ -61,11 +61,11 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// Which paths a route serves: `/` all, `/api` itself and what is below it (`/api/…`, `/api?…`, not `/apiary`),
-/// `/api/` only what is below.
+/// Which paths a route serves: `/` all, `/api` itself and what is below it (`/api/…`, `/api?…`, not
+/// `/apiary`), `/api/` only what is below.
 ///
-/// The target is compared as it was sent: `/%61pi` and `/x/../api` aren't below `/api`, since backends differ in
-/// what they make of those.
+/// The target is compared as it was sent: `/%61pi` and `/x/../api` aren't below `/api`, since backends differ
+/// in what they make of those.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathPrefix(String);
 

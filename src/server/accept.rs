@@ -1,7 +1,7 @@
 //! Takes connections from a listening socket, for this worker or the one with fewer.
 //!
-//! One task per worker and listener. It must never spin, and never end but by a drain: what goes wrong with one
-//! connection, or for lack of descriptors, is waited out.
+//! One task per worker and listener. It must never spin, and never end but by a drain: what goes wrong with
+//! one connection, or for lack of descriptors, is waited out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +16,8 @@ use crate::server::drain::{Draining, Phase};
 use crate::server::listener::Listener;
 use crate::telemetry::events::Event;
 
-/// Accepts until the drain begins, then takes what waits in the kernel's queue, and closes. `take` gets what is this
-/// worker's.
+/// Accepts until the drain begins, then takes what waits in the kernel's queue, and closes. `take` gets what
+/// is this worker's.
 pub async fn accept(
     listener: Listener,
     place: usize,

@@ -1,7 +1,8 @@
 //! Which worker gets a connection: the one with the fewest.
 //!
-//! Every worker accepts; one that has more than another hands the connection on. With kernel hashing instead, 64
-//! keep-alive connections can land 40 to 24. It must never lose a connection: what can't be handed on is kept.
+//! Every worker accepts; one that has more than another hands the connection on. With kernel hashing instead,
+//! 64 keep-alive connections can land 40 to 24. It must never lose a connection: what can't be handed on is
+//! kept.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -9,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-/// Connections on their way from one worker to another; beyond it they stay where they were accepted.
-const HANDED: usize = 1024;
+use crate::config::limits::HANDED;
 
 /// A connection that was accepted.
 #[derive(Debug)]

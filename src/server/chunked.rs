@@ -1,14 +1,11 @@
-//! Where a chunked body ends (RFC 9112 section 7.1), strictly: CRLF only, digits only, bounded extensions and trailers.
+//! Where a chunked body ends (RFC 9112 section 7.1), strictly: CRLF only, digits only, bounded extensions and
+//! trailers.
 //!
-//! `server::framing` runs it over a visitor's chunked bodies; hyper decodes them after it. Pure. It must never accept
-//! a form that another implementation reads differently.
+//! `server::framing` runs it over a visitor's chunked bodies; hyper decodes them after it. Pure. It must
+//! never accept a form that another implementation reads differently.
 
+use crate::config::limits::{CHUNK_EXTENSION, TRAILERS};
 use crate::proxy::refusal::Refusal;
-
-/// Bytes of extensions in one body: nobody uses them, attackers do.
-const EXTENSION_BYTES: u16 = 4 * 1024;
-/// Bytes of a trailer section: those of hyper.
-const TRAILER_BYTES: u16 = 16 * 1024;
 
 /// Where in a chunked body the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +69,7 @@ impl Chunked {
             (State::Size, b';') => Some(State::Extension),
             (State::Size | State::Extension, b'\r') => Some(State::SizeLf),
             (State::Extension, _) if is_text(byte) => {
-                self.extension = self.extension.checked_add(1).filter(|bytes| *bytes <= EXTENSION_BYTES)?;
+                self.extension = self.extension.checked_add(1).filter(|bytes| *bytes <= CHUNK_EXTENSION)?;
                 Some(State::Extension)
             }
             (State::SizeLf, b'\n') => Some(if self.size == 0 { State::TrailerStart } else { State::Data }),
@@ -82,7 +79,7 @@ impl Chunked {
             (State::TrailerStart, b' ' | b'\t' | b':') => None,
             (State::Trailer, b'\r') => Some(State::TrailerLf),
             (State::TrailerStart | State::Trailer, _) if is_text(byte) => {
-                self.trailer = self.trailer.checked_add(1).filter(|bytes| *bytes <= TRAILER_BYTES)?;
+                self.trailer = self.trailer.checked_add(1).filter(|bytes| *bytes <= TRAILERS)?;
                 Some(State::Trailer)
             }
             (State::TrailerLf, b'\n') => Some(State::TrailerStart),

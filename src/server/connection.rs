@@ -1,7 +1,7 @@
 //! One visitor's connection: hyper's server on a guarded socket, until either side ends it.
 //!
-//! `server::worker` spawns one per accepted connection. It must never outlive the drain's end, nor take the worker
-//! with it when something in it panics.
+//! `server::worker` spawns one per accepted connection. It must never outlive the drain's end, nor take the
+//! worker with it when something in it panics.
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! How serving ends: the phases between the signal and the exit, told by the control thread and heard by all workers.
+//! How serving ends: the phases between the signal and the exit, told by the control thread and heard by all
+//! workers.
 //!
 //! It must never cut off what could finish within the deadline.
 
@@ -13,8 +14,8 @@ use crate::config::limits::DRAIN_IDLE_GRACE;
 pub enum Phase {
     /// It takes and answers requests.
     Serving,
-    /// It takes no new connections, and each response says `Connection: close`. Idle connections stay for a moment:
-    /// a request may be on its way on them already.
+    /// It takes no new connections, and each response says `Connection: close`. Idle connections stay for a
+    /// moment: a request may be on its way on them already.
     Draining,
     /// Idle connections are closed; what is in flight goes on.
     Closing,
@@ -33,7 +34,8 @@ impl Drain {
         (Self(sender), Draining(receiver))
     }
 
-    /// Leads through the phases; returns once `finished` is, or after `timeout`. Says whether all had finished.
+    /// Leads through the phases; returns once `finished` is, or after `timeout`. Says whether all had
+    /// finished.
     pub async fn run(&self, timeout: Duration, finished: impl Future<Output = ()>) -> bool {
         self.0.send_replace(Phase::Draining);
         let phases = async {

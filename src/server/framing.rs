@@ -1,8 +1,8 @@
 //! Where a request's head and body end, by the letter of RFC 9112: the strict half of reading HTTP/1.1.
 //!
-//! `server::guard` runs every byte from a visitor past it before hyper sees one, since hyper accepts what RFC 9112
-//! lets a recipient accept (bare LF, several spaces) and smuggling is made of. Pure: bytes in, verdicts out. It must
-//! never allocate, never look at a byte twice without need, and never guess.
+//! `server::guard` runs every byte from a visitor past it before hyper sees one, since hyper accepts what RFC
+//! 9112 lets a recipient accept (bare LF, several spaces) and smuggling is made of. Pure: bytes in, verdicts
+//! out. It must never allocate, never look at a byte twice without need, and never guess.
 
 use crate::config::limits::Limits;
 use crate::proxy::refusal::Refusal;
@@ -181,8 +181,8 @@ fn leading_empty_lines(bytes: &[u8]) -> usize {
     pairs * 2
 }
 
-/// The length of the head up to and with its empty line, once it is there. Each LF is checked on the way, so that
-/// a bare one is refused at once, not when the visitor gets round to a proper end.
+/// The length of the head up to and with its empty line, once it is there. Each LF is checked on the way, so
+/// that a bare one is refused at once, not when the visitor gets round to a proper end.
 fn find_head_end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Refusal> {
     for offset in memchr::memchr_iter(b'\n', &bytes[*searched..]) {
         let at = *searched + offset;
@@ -242,7 +242,8 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if form && target.iter().copied().all(is_usual_in_target) {
         return Ok(());
     }
-    // The unusual is put to the parser that will have to read it; a fragment is never sent (RFC 9112 section 3.2).
+    // The unusual is put to the parser that will have to read it; a fragment is never sent (RFC 9112 section
+    // 3.2).
     let readable = form && !target.contains(&b'#') && http::Uri::try_from(target).is_ok();
     if readable { Ok(()) } else { Err(Refusal::Target) }
 }

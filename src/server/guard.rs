@@ -1,8 +1,9 @@
 //! The I/O of a downstream connection: what stands between the socket and hyper.
 //!
 //! Lets hyper see only whole heads that `framing` found strict, ends what stalls (a head that doesn't come, a
-//! connection that idles, a visitor who doesn't read), and closes so that our last answer isn't lost to a reset.
-//! `server::connection` makes one per connection. It must never copy what can be read straight into hyper's buffer.
+//! connection that idles, a visitor who doesn't read), and closes so that our last answer isn't lost to a
+//! reset. `server::connection` makes one per connection. It must never copy what can be read straight into
+//! hyper's buffer.
 
 use std::future::Future;
 use std::io;
@@ -20,9 +21,9 @@ use crate::proxy::refusal::Refusal;
 use crate::server::framing::{Framer, Passage};
 use crate::upstream::stall::Stall;
 
-/// What hyper reads where a head was refused; the handler answers it with the refusal, in order, and the connection
-/// closes.
-const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+/// What hyper reads where a head was refused, with a method that nobody sends, since records show it; the handler answers it with the refusal, in order, and the
+/// connection closes.
+const STAND_IN: &[u8] = b"- / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 /// A socket that is read strictly and never waited on for ever.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Guard<S> {
     /// So many bytes of `pending` may pass.
     cleared: usize,
     refused: bool,
+    /// A body is broken off, and hyper doesn't know yet.
+    broken: Option<Refusal>,
     head_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     write_stall: Stall,
@@ -55,6 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             pending: BytesMut::new(),
             cleared: 0,
             refused: false,
+            broken: None,
             head_since: None,
             timer: None,
             write_stall: Stall::new(timeouts.idle_body),
@@ -62,8 +66,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Puts the framer's question to `bytes` and notes what it means for the connection.
-    fn passage(&mut self, bytes: &[u8]) -> io::Result<Option<Passage>> {
+    /// Puts the framer's question to `bytes` and notes what it means for the connection. Nothing where they
+    /// are refused.
+    fn passage(&mut self, bytes: &[u8]) -> Option<Passage> {
         let in_body = !matches!(self.framer, Framer::Head { .. });
         match self.framer.pass(bytes, &self.limits) {
             Ok(passage) => {
@@ -71,16 +76,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     self.head_since = None;
                     self.link.head_passed();
                 }
-                Ok(Some(passage))
+                Some(passage)
             }
             Err(refusal) if in_body => {
                 self.refused = true;
+                // Told once what came before has passed: the head may have come with these bytes.
+                self.broken = Some(refusal);
                 self.link.refuse_body(refusal);
-                Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason()))
+                None
             }
             Err(refusal) => {
                 self.refuse(refusal);
-                Ok(None)
+                None
             }
         }
     }
@@ -103,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         let mut at = before;
         while at < end {
-            match self.passage(&buf.filled()[at..end])? {
+            match self.passage(&buf.filled()[at..end]) {
                 Some(Passage::Pass(length)) => at += length,
                 Some(Passage::Skip(length)) if at == before => {
                     self.pending.extend_from_slice(&buf.filled()[at + length..end]);
@@ -125,18 +132,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     /// Passes on what `pending` holds; says whether anything could.
-    fn pass_pending(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
+    fn pass_pending(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         while self.cleared == 0 && !self.pending.is_empty() {
             let pending = std::mem::take(&mut self.pending);
             let passage = self.passage(&pending);
             // A refusal has put its stand-in there; else what was taken goes back.
-            if self.pending.is_empty() {
+            if passage.is_some() {
                 self.pending = pending;
             }
-            match passage? {
+            match passage {
                 Some(Passage::Pass(length)) => self.cleared = length,
                 Some(Passage::Skip(length)) => self.pending.advance(length),
-                Some(Passage::More) => return Ok(false),
+                Some(Passage::More) => return false,
                 None => {}
             }
         }
@@ -147,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         if self.pending.is_empty() {
             self.pending = BytesMut::new();
         }
-        Ok(passing > 0)
+        passing > 0
     }
 
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
@@ -170,7 +177,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             (None, Some(since)) => (since + self.timeouts.keep_alive, Expired::Idle),
             (None, None) => return Poll::Pending,
         };
-        // The timer of an earlier wait is left standing where it fires sooner: a busy connection never resets it.
+        // The timer of an earlier wait is left standing where it fires sooner: a busy connection never resets
+        // it.
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
@@ -208,8 +216,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if !this.pending.is_empty() && this.pass_pending(buf)? {
+            if !this.pending.is_empty() && this.pass_pending(buf) {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(refusal) = this.broken.take() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason())));
             }
             if this.refused {
                 return Poll::Pending;

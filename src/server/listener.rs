@@ -1,7 +1,8 @@
-//! Listening sockets: opened once, by address, before anything is served, so that a bad address fails at start.
+//! Listening sockets: opened once, by address, before anything is served, so that a bad address fails at
+//! start.
 //!
-//! `app` opens them; each worker accepts from its own duplicate of the same socket, so that no connection waits in a
-//! queue that nobody reads. It must never share an address with another process silently.
+//! `app` opens them; each worker accepts from its own duplicate of the same socket, so that no connection
+//! waits in a queue that nobody reads. It must never share an address with another process silently.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

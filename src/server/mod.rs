@@ -1,7 +1,7 @@
 //! Towards the visitors: listening sockets, workers, connections, and how they end.
 //!
-//! `app` opens the listeners and starts the workers; each worker owns what it accepts for life. Sockets are opened
-//! once, before anything is served, and never closed and bound again.
+//! `app` opens the listeners and starts the workers; each worker owns what it accepts for life. Sockets are
+//! opened once, before anything is served, and never closed and bound again.
 
 pub mod accept;
 pub mod balance;

@@ -1,7 +1,7 @@
 //! A worker: one thread, one single-threaded runtime, and the connections it owns for life.
 //!
-//! `app` starts one per core. Nothing in it is shared with another thread but the published snapshot, atomics and
-//! channels. It must never run anything that isn't a visitor's.
+//! `app` starts one per core. Nothing in it is shared with another thread but the published snapshot, atomics
+//! and channels. It must never run anything that isn't a visitor's.
 
 use std::cell::Cell;
 use std::io;
@@ -22,6 +22,7 @@ use crate::server::drain::{Draining, Phase};
 use crate::server::listener::Listener;
 use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::{Buffer, Sink};
+use crate::telemetry::events::Event;
 use crate::telemetry::metrics::{Connections, Metrics};
 
 /// Everything a worker starts with.
@@ -67,6 +68,7 @@ async fn run(seed: Seed) -> usize {
         listeners.iter().map(|listener| metrics.connections(&listener.label, index)).collect();
     let open = Rc::new(Open::default());
     let room = Rc::new(Room {
+        index,
         worker: Rc::clone(&worker),
         counts,
         open: Rc::clone(&open),
@@ -105,6 +107,7 @@ async fn run(seed: Seed) -> usize {
 
 /// Where a worker's connections are begun.
 struct Room {
+    index: usize,
     worker: Rc<Worker>,
     counts: Vec<Connections>,
     open: Rc<Open>,
@@ -117,7 +120,7 @@ impl Room {
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         let counted = self.counts[listener].open();
         let held = self.open.hold();
-        let witness = Witness(self.worker.metrics.clone());
+        let witness = Witness { metrics: self.worker.metrics.clone(), worker: self.index };
         let serving = connection::serve(Rc::clone(&self.worker), socket, peer, self.draining.clone());
         tokio::task::spawn_local(async move {
             serving.await;
@@ -127,12 +130,16 @@ impl Room {
 }
 
 /// Counts a panic that ends a connection; the runtime keeps it from ending more.
-struct Witness(Metrics);
+struct Witness {
+    metrics: Metrics,
+    worker: usize,
+}
 
 impl Drop for Witness {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.panicked();
+            self.metrics.panicked();
+            Event::Panicked { worker: self.worker, message: &"see the report before this line" }.log();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The compiled configuration that serves requests: immutable, complete, swapped by one atomic store.
 //!
-//! The Controller compiles and publishes it, workers read it. A snapshot is complete or it does not exist; one request
-//! sees one snapshot. It must never hold state that outlives it: that is the registry's.
+//! The Controller compiles and publishes it, workers read it. A snapshot is complete or it does not exist;
+//! one request sees one snapshot. It must never hold state that outlives it: that is the registry's.
 
 pub mod publish;
 pub mod registry;

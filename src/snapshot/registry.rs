@@ -1,7 +1,7 @@
 //! What outlives snapshots: endpoints with their addresses, and TLS configurations with their session caches.
 //!
-//! The Controller compiles with it, so that a reload finds again what it doesn't change, and workers keep their pools.
-//! It must never keep what no snapshot uses any more.
+//! The Controller compiles with it, so that a reload finds again what it doesn't change, and workers keep
+//! their pools. It must never keep what no snapshot uses any more.
 
 use std::collections::HashMap;
 use std::fs;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::config::limits::{CONFIG_DEBOUNCE, CONFIG_SIZE};
+use crate::config::limits::{CONFIG_DEBOUNCE, CONFIG_READINGS, CONFIG_SIZE};
 
 /// Reads the file, at most [`CONFIG_SIZE`] bytes.
 ///
@@ -26,14 +26,14 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// Reads the file until it has been the same for [`CONFIG_DEBOUNCE`]. A file written to without pause is read as it is
-/// after a second: if it is half-written it won't load, and the next look finds the rest.
+/// Reads the file until it has been the same for [`CONFIG_DEBOUNCE`]. A file written to without pause is read
+/// as it is after a second: if it is half-written it won't load, and the next look finds the rest.
 ///
 /// # Errors
 /// As [`read`]: a file that stays away for so long.
 pub async fn read_at_rest(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut before = read(path);
-    for _ in 0..25 {
+    for _ in 0..CONFIG_READINGS {
         tokio::time::sleep(CONFIG_DEBOUNCE).await;
         let now = read(path);
         match (&before, &now) {

@@ -1,16 +1,17 @@
-//! Which directories a change of a file can show in: that of its name, and that of every symlink on the way to it.
+//! Which directories a change of a file can show in: that of its name, and that of every symlink on the way
+//! to it.
 //!
-//! Kubernetes swaps a `..data` symlink, Nix and Capistrano likewise; an event in the file's own directory never comes.
-//! `watch` asks anew after each event, since the way may have changed.
+//! Kubernetes swaps a `..data` symlink, Nix and Capistrano likewise; an event in the file's own directory
+//! never comes. `watch` asks anew after each event, since the way may have changed.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// Symlinks followed before it is a loop: as Linux.
-const HOPS: usize = 40;
+use crate::config::limits::SYMLINKS;
 
-/// The directories of the names that `path` goes through. A missing file still has those up to where it is missing.
+/// The directories of the names that `path` goes through. A missing file still has those up to where it is
+/// missing.
 pub fn directories(path: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut hops = 0;
@@ -37,7 +38,7 @@ fn follow(path: &Path, found: &mut BTreeSet<PathBuf>, hops: &mut usize) {
         if let Ok(target) = fs::read_link(&walked) {
             *hops += 1;
             found.insert(parent.clone());
-            if *hops <= HOPS {
+            if *hops <= SYMLINKS {
                 follow(&parent.join(target).join(components.as_path()), found, hops);
             }
             return;

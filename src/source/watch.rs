@@ -1,8 +1,8 @@
-//! Notices that the configuration file may have changed: events of its directories, SIGHUP, and a look every few
-//! seconds for file systems without events (bind mounts, NFS).
+//! Notices that the configuration file may have changed: events of its directories, SIGHUP, and a look every
+//! few seconds for file systems without events (bind mounts, NFS).
 //!
-//! One task on the control thread. Whatever the hint, the content decides. It must never end while the process serves:
-//! without events, the look remains.
+//! One task on the control thread. Whatever the hint, the content decides. It must never end while the
+//! process serves: without events, the look remains.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,13 @@ use crate::source::file::{read, read_at_rest};
 use crate::source::symlinks::directories;
 use crate::telemetry::events::{ConfigEvent, Event};
 
-/// Watches `path` and sends its content when that changes, or whenever SIGHUP asks. `reopen` is called on SIGHUP, too:
-/// log files rotate by it.
-pub async fn watch(path: PathBuf, commands: Commands, reopen: impl Fn()) {
+/// Watches `path`, which was `loaded`, and sends its content when that changes, or whenever SIGHUP asks. `reopen` is called on
+/// SIGHUP, too: log files rotate by it.
+pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, reopen: impl Fn()) {
     let mut hints = Hints::new(&path);
-    let mut last = read(&path).ok();
+    // Not what the file holds by now: it may have changed between being loaded and being watched.
+    let mut last = Some(loaded);
+    hints.changed.notify_one();
     let mut missing = false;
     loop {
         let hint = hints.next().await;

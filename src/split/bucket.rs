@@ -1,7 +1,7 @@
 //! A visitor's fixed number, and how it comes about.
 //!
-//! `choose` asks for the bucket of a key or for a fresh one. What [`Bucket::of`] answers is part of the product's
-//! contract: it must never change, for a visitor would change platforms with it.
+//! `choose` asks for the bucket of a key or for a fresh one. What [`Bucket::of`] answers is part of the
+//! product's contract: it must never change, for a visitor would change platforms with it.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -18,10 +18,11 @@ impl Bucket {
         (number < BUCKETS).then_some(Self(number))
     }
 
-    /// The bucket of a key on a route: XXH3-64 (seed 0) of the key's bytes, one zero byte and the route's name, of
-    /// which the bucket is `hash × 10 000 / 2⁶⁴` rounded down.
+    /// The bucket of a key on a route: XXH3-64 (seed 0) of the key's bytes, one zero byte and the route's
+    /// name, of which the bucket is `hash × 10 000 / 2⁶⁴` rounded down.
     ///
-    /// The name is part of it so that the visitors who go first on one route aren't those who go first on all.
+    /// The name is part of it so that the visitors who go first on one route aren't those who go first on
+    /// all.
     pub fn of(key: &[u8], route: &str) -> Self {
         // Streaming, since the key may be of any length and nothing is to be allocated for joining the two.
         let mut hash = Xxh3Default::new();
@@ -115,8 +116,8 @@ mod tests {
 
     #[test]
     fn any_hundred_fresh_buckets_have_every_border_within_two() {
-        // A run from another start is the same run turned round the circle, and a border then is an arc: it is
-        // enough to look at every arc between two numbers of one run.
+        // A run from another start is the same run turned round the circle, and a border then is an arc: it
+        // is enough to look at every arc between two numbers of one run.
         let mut fresh = FreshBuckets::new(0);
         let mut run: Vec<i32> = (0..100).map(|_| i32::from(fresh.draw().as_u16())).collect();
         run.sort_unstable();

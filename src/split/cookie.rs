@@ -1,7 +1,7 @@
 //! Cookies: those a visitor brings, and ours, which holds their bucket.
 //!
-//! `choose` looks for buckets, keys and pins in them; the response gets what [`set_cookie`] makes. Nothing here may
-//! ever trust a visitor's bytes to be well formed, and nothing is copied to look at them.
+//! `choose` looks for buckets, keys and pins in them; the response gets what [`set_cookie`] makes. Nothing
+//! here may ever trust a visitor's bytes to be well formed, and nothing is copied to look at them.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use memchr::memchr;
@@ -11,15 +11,15 @@ use crate::split::bucket::Bucket;
 /// The name of our cookie.
 pub const NAME: &str = "crossfade";
 
-/// The values of the cookies called `name` (its case counts), in the order they came, over all `Cookie` lines.
-/// White space and one pair of double quotes around a value are trimmed.
+/// The values of the cookies called `name` (its case counts), in the order they came, over all `Cookie`
+/// lines. White space and one pair of double quotes around a value are trimmed.
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(COOKIE).iter();
     lines.flat_map(|line| Pairs(Some(line.as_bytes()))).filter_map(move |pair| value(pair, name.as_bytes()))
 }
 
-/// The visitor's bucket by our cookie: the first that is one, since a stray cookie of another path or domain may
-/// stand before ours.
+/// The visitor's bucket by our cookie: the first that is one, since a stray cookie of another path or domain
+/// may stand before ours.
 pub fn bucket(headers: &HeaderMap) -> Option<Bucket> {
     find(headers, NAME).find_map(Bucket::parse)
 }
@@ -133,7 +133,10 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_bytes_are_only_bytes(
-            line in prop::collection::vec(prop_oneof![prop::sample::select(b";=\"a".to_vec()), 32..127u8, 128..=255u8], 0..200),
+            line in prop::collection::vec(
+                prop_oneof![prop::sample::select(b";=\"a".to_vec()), 32..127u8, 128..=255u8],
+                0..200,
+            ),
         ) {
             let headers = headers(&[&line]);
             for value in find(&headers, "a") {

@@ -1,8 +1,8 @@
 //! Which backend serves a request: pin, then bucket, then sequence.
 //!
-//! The request's handler calls [`choose`] once it knows the route; `config` builds the [`Weights`], [`Sticky`] and
-//! [`Pin`] it goes by. It must never see the clock or a source of chance, and a backend of weight 0 must never be
-//! chosen but by a pin.
+//! The request's handler calls [`choose`] once it knows the route; `config` builds the [`Weights`],
+//! [`Sticky`] and [`Pin`] it goes by. It must never see the clock or a source of chance, and a backend of
+//! weight 0 must never be chosen but by a pin.
 
 use std::net::IpAddr;
 
@@ -102,8 +102,8 @@ impl ChosenBy {
     }
 }
 
-/// Chooses the backend of a request. Only a request without pin and bucket moves the sequence, and only a visitor
-/// who is given a cookie draws a fresh bucket.
+/// Chooses the backend of a request. Only a request without pin and bucket moves the sequence, and only a
+/// visitor who is given a cookie draws a fresh bucket.
 pub fn choose(
     policy: &Policy<'_>,
     visitor: &Visitor<'_>,
@@ -135,8 +135,8 @@ fn by_bucket(weights: &Weights, bucket: Bucket, set_cookie: Option<Bucket>) -> C
     Choice { position: weights.of_bucket(bucket), by: ChosenBy::Bucket, set_cookie }
 }
 
-/// The position of the backend that the request names: the first value that is a backend's name, header first.
-/// A name that isn't one of the route's pins nothing.
+/// The position of the backend that the request names: the first value that is a backend's name, header
+/// first. A name that isn't one of the route's pins nothing.
 fn pinned(policy: &Policy<'_>, headers: &HeaderMap) -> Option<usize> {
     let named = |value: &[u8]| policy.names.iter().position(|name| name.as_str().as_bytes() == value);
     let in_header = policy.pin.header.as_ref().and_then(|header| {

@@ -160,7 +160,8 @@ proptest! {
         if let Some(given) = route.choose(&headers, address(visitor)).set_cookie {
             headers.extend(with_bucket(given));
         }
-        // The one border that explains all: the visitor is a candidate's from some percent on, and below never.
+        // The one border that explains all: the visitor is a candidate's from some percent on, and below
+        // never.
         let (mut lowest_in, mut highest_out) = (101, 0);
         for percent in steps {
             route.weights = weights(&[f64::from(percent), f64::from(100 - percent)]);

@@ -1,17 +1,17 @@
 //! Exact splitting of requests that have no bucket: whose turn is it?
 //!
-//! Each worker has one [`Sequence`] a route, which `choose` asks for the next backend and which is carried over to
-//! the next snapshot. It must never start anew because of a reload: at 1 %, reloads every 50 requests would starve
-//! the smaller side for good. Nor may it draw at random, which at 1 % means 0 to 4 of 100.
+//! Each worker has one [`Sequence`] a route, which `choose` asks for the next backend and which is carried
+//! over to the next snapshot. It must never start anew because of a reload: at 1 %, reloads every 50 requests
+//! would starve the smaller side for good. Nor may it draw at random, which at 1 % means 0 to 4 of 100.
 //!
-//! The rule is that of Tijdeman's chairman assignment: a backend's credit grows by its part with each request and
-//! shrinks by a whole one when it is chosen. Chosen is, of those in credit, the one whose credit would be the first
-//! to reach a whole request. While weights stay, credits stay between minus one and one request, so that any run of
-//! requests is less than two away from the weights, and less than one with two backends.
+//! The rule is that of Tijdeman's chairman assignment: a backend's credit grows by its part with each request
+//! and shrinks by a whole one when it is chosen. Chosen is, of those in credit, the one whose credit would be
+//! the first to reach a whole request. While weights stay, credits stay between minus one and one request, so
+//! that any run of requests is less than two away from the weights, and less than one with two backends.
 //!
-//! Credits outlive changes of weights. With two backends their bounds do, too. With more, what several are owed
-//! at once may come due sooner than it can be served, and the last of them waits a little beyond its turn: cutting
-//! its credit down would take the request from it that it is owed.
+//! Credits outlive changes of weights. With two backends their bounds do, too. With more, what several are
+//! owed at once may come due sooner than it can be served, and the last of them waits a little beyond its
+//! turn: cutting its credit down would take the request from it that it is owed.
 
 use crate::split::weights::{TOTAL, Weights};
 
@@ -36,7 +36,8 @@ impl Sequence {
         Self { credits: vec![0; backends].into(), phase: Some(phase) }
     }
 
-    /// The position of the backend that serves the next request; `weights` has as many backends as the sequence.
+    /// The position of the backend that serves the next request; `weights` has as many backends as the
+    /// sequence.
     pub fn next(&mut self, weights: &Weights) -> usize {
         debug_assert_eq!(
             self.credits.len(),
@@ -66,8 +67,9 @@ impl Sequence {
         Self { credits, phase: self.phase }
     }
 
-    /// Puts the smaller backends `phase` of the way to their first turn, at the cost of the largest. Together they
-    /// get less credit than one request of the largest: more would make several due at once, and one of them late.
+    /// Puts the smaller backends `phase` of the way to their first turn, at the cost of the largest. Together
+    /// they get less credit than one request of the largest: more would make several due at once, and one of
+    /// them late.
     fn start(&mut self, phase: i64, weights: &Weights) {
         let parts = weights.parts();
         let Some(largest) = (0..parts.len()).max_by_key(|&position| parts[position]) else { return };
@@ -89,8 +91,8 @@ impl Sequence {
     }
 }
 
-/// The rule for two backends by the first one's credit: the other's is its negative, and comparing deadlines comes
-/// down to one comparison. Answers the position and the first one's credit afterwards.
+/// The rule for two backends by the first one's credit: the other's is its negative, and comparing deadlines
+/// comes down to one comparison. Answers the position and the first one's credit afterwards.
 fn next_of_two(credit: i64, first: i64, second: i64) -> (usize, i64) {
     let credit = credit + first;
     let chosen = credit >= second;
@@ -129,7 +131,8 @@ fn forfeit(credits: &mut [i64], parts: &[u32]) {
     }
 }
 
-/// Makes credits sum to zero again, by bringing those on the heavier side nearer to zero: none leaves its bounds.
+/// Makes credits sum to zero again, by bringing those on the heavier side nearer to zero: none leaves its
+/// bounds.
 fn settle(credits: &mut [i64]) {
     let mut excess: i64 = credits.iter().sum();
     for credit in credits {

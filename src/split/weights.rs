@@ -1,8 +1,8 @@
 //! The shares of a route's backends, and the borders they draw between buckets.
 //!
-//! `config` and the control thread build [`Weights`], `choose` reads them for every request. They are always whole:
-//! integers that sum to [`TOTAL`]. They must never depend on anything but the shares and the stable backend's
-//! place, so that every instance and every version draws the same borders.
+//! `config` and the control thread build [`Weights`], `choose` reads them for every request. They are always
+//! whole: integers that sum to [`TOTAL`]. They must never depend on anything but the shares and the stable
+//! backend's place, so that every instance and every version draws the same borders.
 
 use crate::split::bucket::{BUCKETS, Bucket};
 
@@ -16,10 +16,11 @@ pub const MOST_BACKENDS: usize = 64;
 ///
 /// **Parts** are millionths. A share below half a millionth of the sum may come to none.
 ///
-/// **Borders**: the buckets 0..10 000 belong to the backends that aren't stable, in order of position, and what is
-/// left to stable, at the upper end. A border is the running sum of the parts rounded to the nearest bucket (half
-/// up), so that each backend is within one bucket (0.01 %) of its part, the backends together have every bucket
-/// once, a part of 0 has none and a part of [`TOTAL`] has all. A part below a bucket's width may have none.
+/// **Borders**: the buckets 0..10 000 belong to the backends that aren't stable, in order of position, and
+/// what is left to stable, at the upper end. A border is the running sum of the parts rounded to the nearest
+/// bucket (half up), so that each backend is within one bucket (0.01 %) of its part, the backends together
+/// have every bucket once, a part of 0 has none and a part of [`TOTAL`] has all. A part below a bucket's
+/// width may have none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     parts: Box<[u32]>,
@@ -108,7 +109,8 @@ fn parts_of(shares: &[f64]) -> Option<Box<[u32]>> {
     if most == 0.0 {
         return None;
     }
-    // In proportion to the largest, so that the sum of huge shares stays finite and that of tiny ones above zero.
+    // In proportion to the largest, so that the sum of huge shares stays finite and that of tiny ones above
+    // zero.
     let sum: f64 = shares.iter().map(|share| share / most).sum();
     let exact: Vec<f64> = shares.iter().map(|share| share / most / sum * f64::from(TOTAL)).collect();
     // `as` saturates, and an exact part is in 0.0..=TOTAL but for the last bit.

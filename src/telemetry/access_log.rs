@@ -1,9 +1,10 @@
 //! The way of access records from the workers to standard output or a file.
 //!
-//! `app` opens the [`AccessLog`]; each worker has a [`Buffer`] on one of its sinks, writes its records there and
-//! flushes it when it is full or, by the worker's timer, old. Chunks go over a bounded queue to one thread, which
-//! alone touches the target. A worker must never wait for it: what the queue doesn't take is dropped and counted, to
-//! the record. So is what the target doesn't take (disk full, pipe closed); writing goes on with the next chunk.
+//! `app` opens the [`AccessLog`]; each worker has a [`Buffer`] on one of its sinks, writes its records there
+//! and flushes it when it is full or, by the worker's timer, old. Chunks go over a bounded queue to one
+//! thread, which alone touches the target. A worker must never wait for it: what the queue doesn't take is
+//! dropped and counted, to the record. So is what the target doesn't take (disk full, pipe closed); writing
+//! goes on with the next chunk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -18,13 +19,8 @@ use std::time::Duration;
 use super::events::{AccessLogEvent, Event};
 use super::metrics::Metrics;
 use super::record::{Clock, Record};
-use crate::config::limits::{ACCESS_LOG_CHUNK, ACCESS_LOG_QUEUE};
+use crate::config::limits::{ACCESS_LOG_CHUNK, ACCESS_LOG_CLOSE, ACCESS_LOG_PAUSE, ACCESS_LOG_QUEUE};
 use crate::config::model::{AccessFormat, LogTarget};
-
-/// How long [`AccessLog::close`] waits for a target that takes no more, such as a pipe that nobody reads.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// How long a non-blocking target that is full is left alone before the next try.
-const FULL_PAUSE: Duration = Duration::from_millis(5);
 
 /// The access log, as the control thread holds it.
 #[derive(Debug)]
@@ -56,10 +52,10 @@ impl AccessLog {
         self.sink.clone()
     }
 
-    /// Writes everything that was flushed until now, and ends the writer. Waits 2 s at the most. Called when no
-    /// worker is left: what is pushed later is dropped.
+    /// Writes everything that was flushed until now, and ends the writer. Waits 2 s at the most. Called when
+    /// no worker is left: what is pushed later is dropped.
     pub fn close(self) -> Closed {
-        self.close_within(CLOSE_WAIT)
+        self.close_within(ACCESS_LOG_CLOSE)
     }
 
     fn close_within(self, wait: Duration) -> Closed {
@@ -120,7 +116,8 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Has the file opened anew, after it was moved away (SIGHUP). Returns at once; standard output stays as it is.
+    /// Has the file opened anew, after it was moved away (SIGHUP). Returns at once; standard output stays as
+    /// it is.
     pub fn reopen(&self) {
         if let Some(queue) = &self.queue {
             queue.asked.reopen.store(true, Ordering::Release);
@@ -210,7 +207,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// A writer that isn't waiting looks at what was asked before it waits again: a full queue needs no waking.
+    /// A writer that isn't waiting looks at what was asked before it waits again: a full queue needs no
+    /// waking.
     fn wake(&self) {
         self.sender.try_send(Message::Wake).unwrap_or_default();
     }
@@ -262,7 +260,8 @@ impl Writer {
         }
     }
 
-    /// Writes a chunk; counts the records that didn't make it whole, and tells of the first and the end of it.
+    /// Writes a chunk; counts the records that didn't make it whole, and tells of the first and the end of
+    /// it.
     fn write(&mut self, bytes: &[u8], records: u64) {
         let (written, outcome) = self.output.write(bytes);
         let whole = bytes[..written].iter().filter(|&&byte| byte == b'\n').count() as u64;
@@ -290,7 +289,8 @@ impl Output {
         Self { file, path, torn: false }
     }
 
-    /// Writes as much as goes, and says how much that is. A torn line is ended first, so that it costs no other.
+    /// Writes as much as goes, and says how much that is. A torn line is ended first, so that it costs no
+    /// other.
     fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         if self.torn {
             match self.write_all(b"\n") {
@@ -310,8 +310,9 @@ impl Output {
                 Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever shares our standard output can make it non-blocking; it is waited for as if it weren't.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
+                // Whoever shares our standard output can make it non-blocking; it is waited for as if it
+                // weren't.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(ACCESS_LOG_PAUSE),
                 Err(error) => return (written, Err(error)),
             }
         }

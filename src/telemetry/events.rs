@@ -1,8 +1,10 @@
-//! What happens to the process as a whole, told in one place: an [`Event`] each, with a fixed name and typed fields.
+//! What happens to the process as a whole, told in one place: an [`Event`] each, with a fixed name and typed
+//! fields.
 //!
-//! The control thread, the workers' edges (accepting, draining) and the access log's writer tell them; `main` calls
-//! [`init`] before anything else. Nothing on the path of a request may: the log is written where it is told, and a
-//! terminal that stands still would stop a worker. What happens to one request is its access record's.
+//! The control thread, the workers' edges (accepting, draining) and the access log's writer tell them; `main`
+//! calls [`init`] before anything else. Nothing on the path of a request may: the log is written where it is
+//! told, and a terminal that stands still would stop a worker. What happens to one request is its access
+//! record's.
 
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -193,8 +195,8 @@ pub enum InitError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// The environment variable that says how much is told: `error`, `warn`, `info` (as if unset), `debug`, `trace`, or
-/// a filter by module.
+/// The environment variable that says how much is told: `error`, `warn`, `info` (as if unset), `debug`,
+/// `trace`, or a filter by module.
 pub const VARIABLE: &str = "CROSSFADE_LOG";
 
 /// From now on, events are written to standard error, as much as [`VARIABLE`] asks for.

@@ -1,8 +1,9 @@
-//! The families that have routes, backends or reasons, out of the sums of `pairs`: a table, and how each is read.
+//! The families that have routes, backends or reasons, out of the sums of `pairs`: a table, and how each is
+//! read.
 //!
 //! `metrics` asks for them at each scrape and hands them on as they are. A family of pairs is one row of
-//! [`OF_PAIRS`]. It must never show a zero under `none`, nor leave one out elsewhere: a rate has to exist before the
-//! first error.
+//! [`OF_PAIRS`]. It must never show a zero under `none`, nor leave one out elsewhere: a rate has to exist
+//! before the first error.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -58,7 +59,7 @@ pub(super) fn named() -> impl Iterator<Item = Named> {
 }
 
 const REJECTED: Named =
-    ("crossfade_rejected_requests_total", "Requests refused before they had a backend, by reason.");
+    ("crossfade_rejected_requests_total", "Requests refused for what the visitor sent, by reason.");
 const CONNECT: Named = (
     "crossfade_backend_connect_seconds",
     "How long new connections to the backend took, TCP and TLS together, in seconds.",
@@ -78,14 +79,14 @@ const OF_PAIRS: [(Named, Read); 9] = [
     (
         (
             "crossfade_request_duration_seconds",
-            "From a request's first byte to its response's last, in seconds.",
+            "From a request's whole head to its response's last byte, in seconds.",
         ),
         |total, out| times(total, &total.counts.duration, out),
     ),
     (
         (
             "crossfade_first_byte_seconds",
-            "From a request's first byte to the head of the backend's response, in seconds.",
+            "From a request's whole head to the head of the backend's response, in seconds.",
         ),
         |total, out| times(total, &total.counts.first_byte, out),
     ),
@@ -106,20 +107,25 @@ const OF_PAIRS: [(Named, Read); 9] = [
     (("crossfade_weight_ratio", "The share of the route's requests the backend gets, 0 to 1."), weight),
 ];
 
+/// What exists before it has happened, so that its first occurrence is a rate: what dashboards and alerts ask for.
+const AWAITED: [(MethodLabel, [u16; 5]); 2] =
+    [(MethodLabel::Get, [200, 500, 502, 503, 504]), (MethodLabel::Post, [200, 500, 502, 503, 504])];
+
 fn requests(total: &Totals, out: &mut Vec<Sample>) {
     for (method, codes) in MethodLabel::ALL.into_iter().zip(&total.counts.requests) {
-        let mut write = |code: &str, count| {
+        let mut write = |status, count| {
+            let mut digits = itoa::Buffer::new();
+            let code = if status == ODD_STATUS { "other" } else { digits.format(status) };
             out.push(counter(total, &[("method", method.as_str()), ("code", code)], count));
         };
-        let mut zero = zeros(total) && method == MethodLabel::Get;
+        let mut seen = Vec::new();
         codes.each(|status, count| {
-            zero &= status != 200;
-            let mut digits = itoa::Buffer::new();
-            write(if status == ODD_STATUS { "other" } else { digits.format(status) }, count);
+            seen.push(status);
+            write(status, count);
         });
-        if zero {
-            write("200", 0);
-        }
+        let awaited = AWAITED.iter().filter(|(of, _)| zeros(total) && *of == method);
+        let awaited = awaited.flat_map(|(_, codes)| codes).filter(|code| !seen.contains(code));
+        awaited.for_each(|status| write(*status, 0));
     }
 }
 

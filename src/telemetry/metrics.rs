@@ -1,9 +1,10 @@
 //! The metric families of the contract, and their text. The only file that imports `prometheus`.
 //!
-//! One [`Metrics`] is made at start and lives as long as the process: workers take their series from it, the control
-//! thread tells it of every publish and reload, the observability listener asks for the text. A reload must never
-//! reset a series, a label value must never come from a visitor's bytes, and a scrape must never make a worker wait
-//! (it reads atomics). A request that was refused before it had a route or backend counts under `none`.
+//! One [`Metrics`] is made at start and lives as long as the process: workers take their series from it, the
+//! control thread tells it of every publish and reload, the observability listener asks for the text. A
+//! reload must never reset a series, a label value must never come from a visitor's bytes, and a scrape must
+//! never make a worker wait (it reads atomics). A request that was refused before it had a route or backend
+//! counts under `none`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,8 +40,9 @@ impl Metrics {
         Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected }))
     }
 
-    /// Counts of one route and backend, for one worker. Takes a lock for a moment: once per worker and snapshot, not
-    /// per request. What [`reconcile`](Self::reconcile) hasn't been told of counts nowhere, so it goes first.
+    /// Counts of one route and backend, for one worker. Takes a lock for a moment: once per worker and
+    /// snapshot, not per request. What [`reconcile`](Self::reconcile) hasn't been told of counts nowhere, so
+    /// it goes first.
     pub fn series(&self, route: &str, backend: &str) -> Series {
         self.0.pairs.series(route, backend)
     }
@@ -63,9 +65,10 @@ impl Metrics {
         }
     }
 
-    /// Brings the series in line with what is about to be published: new ones start at zero, those of pairs that are
-    /// gone are removed from every family, all others stay as they are. Whoever still holds a removed one counts
-    /// into nothing. Called before every publish, with every backend of every route, weight 0 included.
+    /// Brings the series in line with what is about to be published: new ones start at zero, those of pairs
+    /// that are gone are removed from every family, all others stay as they are. Whoever still holds a
+    /// removed one counts into nothing. Called before every publish, with every backend of every route,
+    /// weight 0 included.
     pub fn reconcile(&self, shares: &[Share<'_>]) {
         self.0.pairs.reconcile(shares);
     }
@@ -94,8 +97,8 @@ impl Metrics {
         self.0.process.last_reload_successful.set(0);
     }
 
-    /// A request was refused before it had a backend. A reason that isn't among [`Reasons::rejections`] counts as
-    /// `other`.
+    /// A request was refused before it had a backend. A reason that isn't among [`Reasons::rejections`]
+    /// counts as `other`.
     pub fn rejected(&self, reason: &'static str) {
         self.0.rejected.count(reason);
     }

@@ -1,12 +1,13 @@
-//! Which series exist: one per (route, backend) and one per backend, for as long as the configuration names them.
+//! Which series exist: one per (route, backend) and one per backend, for as long as the configuration names
+//! them.
 //!
-//! `metrics` calls it: the control thread to bring it in line with a configuration and to sum up, a worker to get a
-//! series. A count that has been shown must never go down while its pair exists, whoever drops what. The keys are
-//! whole names: the metric vectors of the `prometheus` crate hash label values end to end, so that there route `ab`
-//! with backend `c` and route `a` with backend `bc` are one series.
+//! `metrics` calls it: the control thread to bring it in line with a configuration and to sum up, a worker to
+//! get a series. A count that has been shown must never go down while its pair exists, whoever drops what.
+//! The keys are whole names: the metric vectors of the `prometheus` crate hash label values end to end, so
+//! that there route `ab` with backend `c` and route `a` with backend `bc` are one series.
 
-// Taken by the control thread, and by a worker when it meets a new snapshot; held for a map operation or the sum of
-// one pair, never while a request is counted.
+// Taken by the control thread, and by a worker when it meets a new snapshot; held for a map operation or the
+// sum of one pair, never while a request is counted.
 #![expect(clippy::disallowed_types, reason = "no request is counted under these locks")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,8 @@ impl Pairs {
         BackendSeries { backend: lock(&self.backends).get(name).cloned().unwrap_or_default() }
     }
 
-    /// Brings what exists in line with `shares`: what is new starts at zero, what is gone goes, the rest stays.
+    /// Brings what exists in line with `shares`: what is new starts at zero, what is gone goes, the rest
+    /// stays.
     pub(super) fn reconcile(&self, shares: &[Share<'_>]) {
         let mut pairs = lock(&self.pairs);
         let mut old = std::mem::take(&mut *pairs);
@@ -113,7 +115,8 @@ pub struct Share<'a> {
 pub(super) struct Totals {
     pub(super) route: String,
     pub(super) backend: String,
-    /// 0 to 1; nothing where a label is [`NONE`], which has no share and isn't shown until something is counted.
+    /// 0 to 1; nothing where a label is [`NONE`], which has no share and isn't shown until something is
+    /// counted.
     pub(super) weight_ratio: Option<f64>,
     pub(super) counts: Shard,
 }

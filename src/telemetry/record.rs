@@ -1,9 +1,9 @@
 //! What one exchange leaves behind, and how it is written into the access log.
 //!
 //! The proxy fills a [`Record`] in while the exchange runs, and pushes it to an
-//! [`access_log::Buffer`](super::access_log::Buffer), which writes it. Whatever bytes a visitor sent, a record must
-//! be one line, valid UTF-8 and, as JSON, valid JSON; nothing in it may move a terminal's cursor or pass for another
-//! record. Writing must never allocate beyond the buffer it writes into.
+//! [`access_log::Buffer`](super::access_log::Buffer), which writes it. Whatever bytes a visitor sent, a
+//! record must be one line, valid UTF-8 and, as JSON, valid JSON; nothing in it may move a terminal's cursor
+//! or pass for another record. Writing must never allocate beyond the buffer it writes into.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -15,10 +15,11 @@ use http::{HeaderValue, Method, Version};
 
 use crate::config::model::{AccessFormat, Name};
 
-/// One exchange, from a request's first byte to its response's last. Cloned from what was parsed, without copies.
+/// One exchange, from a request's first byte to its response's last. Cloned from what was parsed, without
+/// copies.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// When the request's first byte came: milliseconds since 1970, UTC.
+    /// When the request's head was whole: milliseconds since 1970, UTC.
     pub started_ms: u64,
     /// The request's method.
     pub method: Method,
@@ -28,7 +29,7 @@ pub struct Record {
     pub host: Option<HeaderValue>,
     /// The target's path and query.
     pub path: Option<PathAndQuery>,
-    /// The status code the visitor got; 0 where it was gone before there was one.
+    /// The status code the visitor got; 499 where it was gone before there was one.
     pub status: u16,
     /// Why it isn't the backend's own answer, whole, where it isn't.
     pub reason: Option<&'static str>,
@@ -46,9 +47,9 @@ pub struct Record {
     pub bytes_in: u64,
     /// Bytes of the response's body.
     pub bytes_out: u64,
-    /// From the request's first byte to the response's last.
+    /// From then to the response's last byte.
     pub duration: Duration,
-    /// From the request's first byte to the head of the backend's response, where one came.
+    /// From then to the head of the backend's response, where one came.
     pub first_byte: Option<Duration>,
     /// What a new connection took, where one was made.
     pub connect: Option<Duration>,
@@ -229,7 +230,8 @@ fn harmless(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-/// Within quotes, as JSON has it. What isn't UTF-8 becomes `%XX`, which loses nothing and means the same in a path.
+/// Within quotes, as JSON has it. What isn't UTF-8 becomes `%XX`, which loses nothing and means the same in a
+/// path.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -1,9 +1,9 @@
 //! The counts of one route and backend, as a worker makes them: atomics, and nothing else.
 //!
-//! A worker asks [`Metrics::series`](super::metrics::Metrics::series) once per snapshot and counts here. Counting
-//! must never look up a label, take a lock or allocate once a status class has been seen; hence a table by method
-//! and code instead of a map. Each [`Series`] has counts of its own, so that workers don't pass a cache line
-//! between them; `pairs` sums them up when somebody looks.
+//! A worker asks [`Metrics::series`](super::metrics::Metrics::series) once per snapshot and counts here.
+//! Counting must never look up a label, take a lock or allocate once a status class has been seen; hence a
+//! table by method and code instead of a map. Each [`Series`] has counts of its own, so that workers don't
+//! pass a cache line between them; `pairs` sums them up when somebody looks.
 
 use std::array;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -24,12 +24,12 @@ impl Series {
         self.shard.requests[method as usize].cell(status).fetch_add(1, Relaxed);
     }
 
-    /// It took this long, from the request's first byte to the response's last.
+    /// It took this long, from the request's whole head to the response's last byte.
     pub fn duration(&self, took: Duration) {
         self.shard.duration.observe(took);
     }
 
-    /// The backend's head came this long after the request's first byte.
+    /// The backend's head came this long after the request's.
     pub fn first_byte(&self, took: Duration) {
         self.shard.first_byte.observe(took);
     }
@@ -59,7 +59,8 @@ impl Series {
         self.shard.failures.count(reason);
     }
 
-    /// A further attempt began because of this. A reason that isn't among [`Reasons::retries`] counts as `other`.
+    /// A further attempt began because of this. A reason that isn't among [`Reasons::retries`] counts as
+    /// `other`.
     pub fn retry(&self, reason: &'static str) {
         self.shard.retries.count(reason);
     }
@@ -233,7 +234,8 @@ pub(super) enum Gauge {
     Tunnels,
 }
 
-/// What [`Codes::each`] says for a status that HTTP doesn't define (RFC 9110 section 15): 0, and 600 and above.
+/// What [`Codes::each`] says for a status that HTTP doesn't define (RFC 9110 section 15): 0, and 600 and
+/// above.
 pub(super) const ODD_STATUS: u16 = 0;
 
 /// Requests by status code. A class takes its 800 bytes when it is first seen.
@@ -276,8 +278,8 @@ const BOUNDS_MICROS: [u64; 15] = [
     10_000_000, 30_000_000, 60_000_000,
 ];
 
-/// How many observations fell below which bound, and their sum. The number of all is that of the buckets together,
-/// so that the two can't disagree.
+/// How many observations fell below which bound, and their sum. The number of all is that of the buckets
+/// together, so that the two can't disagree.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     pub(super) buckets: [AtomicU64; BOUNDS.len() + 1],

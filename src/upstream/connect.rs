@@ -1,6 +1,7 @@
 //! Opens one connection to an endpoint: TCP, TLS where its URL says so, hyper's client on it.
 //!
-//! `upstream::pool` calls it when it has none to reuse. It must never wait beyond its limit, nor try an address twice.
+//! `upstream::pool` calls it when it has none to reuse. It must never wait beyond its limit, nor try an
+//! address twice.
 
 use std::io;
 use std::net::SocketAddr;
@@ -73,7 +74,8 @@ async fn open(
     write_limit: Duration,
 ) -> Result<SendRequest<Upload>, ConnectError> {
     let socket = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
-    // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at the write.
+    // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at
+    // the write.
     let _ = socket.set_nodelay(true);
     match (tls, server_name) {
         (Some(config), Some(name)) => {

@@ -1,7 +1,8 @@
-//! One address of a backend, as it outlives configurations: its identity, its TLS, the addresses its name has now.
+//! One address of a backend, as it outlives configurations: its identity, its TLS, the addresses its name has
+//! now.
 //!
-//! The control thread makes endpoints (`snapshot::registry`) and publishes their addresses (`upstream::resolve`);
-//! workers read them. It must never be locked.
+//! The control thread makes endpoints (`snapshot::registry`) and publishes their addresses
+//! (`upstream::resolve`); workers read them. It must never be locked.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

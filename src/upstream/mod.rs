@@ -1,7 +1,7 @@
 //! Towards the backends: endpoints and their addresses, connections, and each worker's pools of them.
 //!
-//! `proxy::forward` takes a [`pool::Lease`] and sends one request on it; the control thread keeps the addresses fresh.
-//! Nothing here decides where a request goes, and nothing may wait for the control thread.
+//! `proxy::forward` takes a [`pool::Lease`] and sends one request on it; the control thread keeps the
+//! addresses fresh. Nothing here decides where a request goes, and nothing may wait for the control thread.
 
 pub mod connect;
 pub mod endpoint;

@@ -1,8 +1,8 @@
 //! One worker's idle connections to one endpoint, and the lease of one connection for one exchange.
 //!
-//! `proxy::forward` takes from it, bodies give back to it when their last byte has come. Last in, first out, so that
-//! connections no longer needed grow old and are closed by us before the platform does. It must never be shared
-//! between threads, nor hand out a connection that is known to be closed.
+//! `proxy::forward` takes from it, bodies give back to it when their last byte has come. Last in, first out,
+//! so that connections no longer needed grow old and are closed by us before the platform does. It must never
+//! be shared between threads, nor hand out a connection that is known to be closed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -24,14 +24,19 @@ use crate::upstream::upload::Upload;
 pub struct Pool {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
-    bound: usize,
+    bound: Cell<usize>,
     turn: Cell<usize>,
 }
 
 impl Pool {
     /// An empty pool that keeps at most `bound` idle connections.
     pub fn new(endpoint: Arc<Endpoint>, bound: usize) -> Self {
-        Self { endpoint, idle: RefCell::new(Vec::new()), bound, turn: Cell::new(0) }
+        Self { endpoint, idle: RefCell::new(Vec::new()), bound: Cell::new(bound), turn: Cell::new(0) }
+    }
+
+    /// From now on it keeps at most `bound`.
+    pub fn keep_at_most(&self, bound: usize) {
+        self.bound.set(bound);
     }
 
     /// Whose connections these are.
@@ -39,7 +44,8 @@ impl Pool {
         &self.endpoint
     }
 
-    /// The connection used last that is still good: open, ready, to an address the name still has, with this SNI.
+    /// The connection used last that is still good: open, ready, to an address the name still has, with this
+    /// SNI.
     pub fn reuse(
         self: &Rc<Self>,
         server_name: Option<&ServerName<'static>>,
@@ -83,11 +89,10 @@ impl Pool {
 
     fn put(&self, idle: Idle) {
         let mut pool = self.idle.borrow_mut();
-        if pool.len() >= self.bound {
-            // The oldest is the least likely to be used before its time.
-            pool.remove(0);
-        }
         pool.push(idle);
+        // The oldest is the least likely to be used before its time.
+        let over = pool.len().saturating_sub(self.bound.get());
+        pool.drain(..over);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keeps the addresses of backends' names fresh: platforms change theirs under a TTL of a minute.
 //!
-//! Runs on the control thread; workers see the outcome by `Endpoint::addresses`. A failing lookup keeps the addresses
-//! there are: stale ones mostly work, none never do.
+//! Runs on the control thread; workers see the outcome by `Endpoint::addresses`. A failing lookup keeps the
+//! addresses there are: stale ones mostly work, none never do.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Ends what makes no progress: a body without a byte, a write that nobody reads. hyper has no such timers.
 //!
-//! The I/O wrappers of both sides and the bodies of both directions each hold one. It must never cost a timer while
-//! bytes move.
+//! The I/O wrappers of both sides and the bodies of both directions each hold one. It must never cost a timer
+//! while bytes move.
 
 use std::future::Future;
 use std::io;

@@ -1,7 +1,9 @@
-//! The body of a request on its way to a backend: what the visitor sends, counted, bounded and never stalled for ever.
+//! The body of a request on its way to a backend: what the visitor sends, counted, bounded and never stalled
+//! for ever.
 //!
-//! hyper's client polls it when the backend takes more, which is the whole of our backpressure. `proxy::forward` makes
-//! it and reads from its [`UploadState`] how it went. It must never hold more than the frame at hand.
+//! hyper's client polls it when the backend takes more, which is the whole of our backpressure.
+//! `proxy::forward` makes it and reads from its [`UploadState`] how it went. It must never hold more than the
+//! frame at hand.
 
 use std::cell::Cell;
 use std::fmt;
@@ -145,6 +147,8 @@ impl Streaming {
         self.stall.progress();
         if let Some(trailers) = frame.trailers_mut() {
             outgoing::strip_trailers(trailers);
+            // Nothing can follow them, and hyper doesn't ask.
+            self.end();
         }
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.state.bytes.set(self.state.bytes.get() + length);

@@ -1,6 +1,7 @@
 //! `[backends.NAME]`: where each platform's copy of the app is, and whose rules it follows.
 //!
-//! `lower` calls it; routes look names up in [`BackendNames`]. It must never resolve a name or open a `ca_file`.
+//! `lower` calls it; routes look names up in [`BackendNames`]. It must never resolve a name or open a
+//! `ca_file`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,8 @@
-//! Sections of the contract that this version accepts without effect, so that one file can serve several versions.
+//! Sections of the contract that this version accepts without effect, so that one file can serve several
+//! versions.
 //!
-//! `lower` calls it. It must never accept silently: each is a warning, and its unknown keys are still problems.
+//! `lower` calls it. It must never accept silently: each is a warning, and its unknown keys are still
+//! problems.
 
 use crate::config::file::Section;
 use crate::config::problem::{Fault, Notes};

@@ -34,14 +34,9 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
     Some(Server {
         http: http.filter(|http| !http.is_empty())?,
         metrics,
-        workers: workers.and_then(NonZeroUsize::new).unwrap_or_else(every_core),
+        workers: workers.and_then(NonZeroUsize::new),
         drain_timeout: drain_timeout.unwrap_or(limits::DRAIN),
     })
-}
-
-/// As many workers as the process may use cores.
-pub(in crate::config) fn every_core() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 fn listeners(

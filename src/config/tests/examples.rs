@@ -1,6 +1,7 @@
 //! Every file in the `config` directory is a good one.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Loaded, load};
@@ -49,7 +50,7 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
     let mut written = loaded(&path, &uncommented(&text)).config;
     let default = loaded(&path, &text).config;
     // These three have no value that could be written as the default.
-    assert_eq!(written.server.workers.get(), 2);
+    assert_eq!(written.server.workers, NonZeroUsize::new(2));
     written.server.workers = default.server.workers;
     assert_eq!(written.limits.body_size.take(), Some(100_000_000));
     assert!(written.backends[1].ca_file.take().is_some());

@@ -1,5 +1,6 @@
 //! What right files mean.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ fn records_go_where_the_file_says() {
 #[test]
 fn workers_and_drain_are_taken_from_the_server_section() {
     let config = config(&server("workers = 3\ndrain_timeout = \"0s\"\nproxy_protocol = false"));
-    assert_eq!((config.server.workers.get(), config.server.drain_timeout), (3, Duration::ZERO));
+    assert_eq!((config.server.workers, config.server.drain_timeout), (NonZeroUsize::new(3), Duration::ZERO));
 }
 
 #[test]

@@ -63,7 +63,9 @@ proptest! {
     }
 
     #[test]
-    fn any_value_of_any_key_never_panics(value in "(?s)\"[^\"\\\\]{0,20}\"|-?[0-9]{1,25}|[0-9.e+-]{1,8}|\\[\\]|\\{\\}") {
+    fn any_value_of_any_key_never_panics(
+        value in "(?s)\"[^\"\\\\]{0,20}\"|-?[0-9]{1,25}|[0-9.e+-]{1,8}|\\[\\]|\\{\\}",
+    ) {
         for key in ["workers", "metrics", "drain_timeout", "proxy_protocol"] {
             survives(&server(&format!("{key} = {value}")));
         }
