@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin;
@@ -55,27 +55,29 @@ pub struct Bound {
 /// # Errors
 /// When it can't start; nothing has been served then.
 pub fn run(start: Start, ready: impl FnOnce(Bound)) -> Result<(), StartError> {
-    run_until(start, ready, told_to_end())
+    let end = || Ok(told_to_end(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    run_until(start, ready, end)
 }
 
-/// Serves until `end` comes, then drains; otherwise as [`run`].
+/// Serves until what `end` makes has come, then drains; otherwise as [`run`]. It is made before anybody is told that
+/// we listen: who reads that may signal at once.
 ///
 /// # Errors
 /// When it can't start; nothing has been served then.
-pub fn run_until(
+pub fn run_until<E: Future<Output = ()>>(
     start: Start,
     ready: impl FnOnce(Bound),
-    end: impl Future<Output = io::Result<()>>,
+    end: impl FnOnce() -> io::Result<E>,
 ) -> Result<(), StartError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
     runtime.block_on(serve(start, ready, end))
 }
 
-async fn serve(
+async fn serve<E: Future<Output = ()>>(
     start: Start,
     ready: impl FnOnce(Bound),
-    told_to_end: impl Future<Output = io::Result<()>>,
+    told_to_end: impl FnOnce() -> io::Result<E>,
 ) -> Result<(), StartError> {
     let Start { config, file } = start;
     let server = config.server.clone();
@@ -106,12 +108,14 @@ async fn serve(
     let seeds = handed.into_iter().enumerate().map(seed).collect::<Result<Vec<_>, StartError>>()?;
     let workers =
         seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
+    let told_to_end = told_to_end().map_err(StartError::Machine)?;
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Machine)?;
     let bound = sockets.tell(metrics, status);
-    control(controller, published, file, &access_log);
+    control(controller, published, file, hangup, &access_log);
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
     ready(bound);
 
-    told_to_end.await.map_err(StartError::Machine)?;
+    told_to_end.await;
     end(&drain, &statuses, &server, workers).await;
     access_log.close();
     Ok(())
@@ -164,6 +168,7 @@ fn control(
     controller: Controller,
     published: Published,
     file: Option<(PathBuf, Vec<u8>)>,
+    hangup: Signal,
     access_log: &AccessLog,
 ) {
     let (commands, asked) = Commands::new();
@@ -172,23 +177,20 @@ fn control(
     let reopener = access_log.sink();
     match file {
         Some((path, loaded)) => {
-            drop(tokio::spawn(watch_file(path, loaded, commands, move || reopener.reopen())));
+            drop(tokio::spawn(watch_file(path, loaded, commands, hangup, move || reopener.reopen())));
         }
-        None => drop(tokio::spawn(reopen_on_hangup(move || reopener.reopen()))),
+        None => drop(tokio::spawn(reopen_on_hangup(hangup, move || reopener.reopen()))),
     }
 }
 
 /// Without a file, SIGHUP still rotates logs; by itself it would end the process.
-async fn reopen_on_hangup(reopen: impl Fn()) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+async fn reopen_on_hangup(mut hangup: Signal, reopen: impl Fn()) {
     while hangup.recv().await.is_some() {
         reopen();
     }
 }
 
-async fn told_to_end() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn told_to_end(mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -201,7 +203,6 @@ async fn told_to_end() -> io::Result<()> {
         }
         std::process::exit(1);
     });
-    Ok(())
 }
 
 async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<JoinHandle<usize>>) {

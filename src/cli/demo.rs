@@ -58,9 +58,8 @@ fn play(stage: Stage, start: Start) -> ExitCode {
     let end = async {
         // A demo that broke off has ended, too.
         let _ = ended.await;
-        Ok(())
     };
-    let served = app::run_until(start, open, end);
+    let served = app::run_until(start, open, || Ok(end));
     drop(backstage);
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,8 +21,8 @@ use crate::proxy::refusal::Refusal;
 use crate::server::framing::{Framer, Passage};
 use crate::upstream::stall::Stall;
 
-/// What hyper reads where a head was refused, with a method that nobody sends, since records show it; the handler answers it with the refusal, in order, and the
-/// connection closes.
+/// What hyper reads where a head was refused, with a method that nobody sends, since records show it; the
+/// handler answers it with the refusal, in order, and the connection closes.
 const STAND_IN: &[u8] = b"- / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 /// A socket that is read strictly and never waited on for ever.

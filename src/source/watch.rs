@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
 use crate::config::limits::CONFIG_POLL;
@@ -18,10 +18,10 @@ use crate::source::file::{read, read_at_rest};
 use crate::source::symlinks::directories;
 use crate::telemetry::events::{ConfigEvent, Event};
 
-/// Watches `path`, which was `loaded`, and sends its content when that changes, or whenever SIGHUP asks. `reopen` is called on
-/// SIGHUP, too: log files rotate by it.
-pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, reopen: impl Fn()) {
-    let mut hints = Hints::new(&path);
+/// Watches `path`, which was `loaded`, and sends its content when that changes, or whenever SIGHUP asks.
+/// `reopen` is called on SIGHUP, too: log files rotate by it.
+pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, hangup: Signal, reopen: impl Fn()) {
+    let mut hints = Hints::new(&path, hangup);
     // Not what the file holds by now: it may have changed between being loaded and being watched.
     let mut last = Some(loaded);
     hints.changed.notify_one();
@@ -70,11 +70,11 @@ struct Hints {
     changed: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
-    hangup: Option<Signal>,
+    hangup: Signal,
 }
 
 impl Hints {
-    fn new(path: &Path) -> Self {
+    fn new(path: &Path, hangup: Signal) -> Self {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -84,22 +84,15 @@ impl Hints {
             }
         });
         let watcher = watcher.map_err(|error| trouble(path, &error)).ok();
-        let hangup = signal(SignalKind::hangup()).map_err(|error| trouble(path, &error)).ok();
         let mut this = Self { changed, watcher, watched: BTreeSet::new(), hangup };
         this.renew(path);
         this
     }
 
     async fn next(&mut self) -> Hint {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            _ = hangup => Hint::Hangup,
+            _ = self.hangup.recv() => Hint::Hangup,
             () = self.changed.notified() => Hint::Event,
             () = tokio::time::sleep(CONFIG_POLL) => Hint::Look,
         }

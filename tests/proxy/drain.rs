@@ -1,0 +1,135 @@
+//! SIGTERM ends the program without ending anybody's request.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::kit::{Backend, Config, Proxy, Visitor, ok, wait_until};
+
+/// Answers at once, but for `/slow`: its answer's second half waits for a word.
+fn slow() -> Backend {
+    Backend::start(|mut peer| {
+        while let Some(request) = peer.request() {
+            if request.target() == "/slow" {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+                peer.await_word();
+                peer.send("later");
+            } else {
+                peer.send(ok("hello"));
+            }
+        }
+    })
+}
+
+#[test]
+fn what_is_in_flight_ends_whole_and_then_the_process() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend));
+    let mut visitor = proxy.visit();
+    visitor.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    backend.next();
+    proxy.signal("TERM");
+    proxy.wait_for_event("drain.started");
+    backend.go_on();
+    let response = visitor.response();
+    assert!(response.whole && response.text() == "firstlater", "{response:?}");
+    assert!(visitor.is_closed_cleanly());
+    let record = proxy.record();
+    assert_eq!((&record["path"], &record["reason"]), (&"/slow".into(), &serde_json::Value::Null));
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn nobody_new_is_let_in_and_readiness_says_so() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend));
+    assert_eq!(proxy.told_at("/readyz"), (200, "ready\nrevision 1\n".to_owned()));
+    let mut visitor = proxy.visit();
+    visitor.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    backend.next();
+    proxy.signal("TERM");
+    proxy.wait_for_event("drain.started");
+    wait_until("new connections are refused", || TcpStream::connect(proxy.address).is_err());
+    let (status, body) = proxy.told_at("/readyz");
+    assert_eq!((status, body.starts_with("draining")), (503, true));
+    assert_eq!(proxy.told_at("/healthz").0, 200, "it lives");
+    backend.go_on();
+    assert!(visitor.response().whole);
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn a_kept_connection_hears_of_the_end_with_its_next_answer() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend));
+    let mut visitor = proxy.visit();
+    assert_eq!(visitor.get("/").field("connection"), None);
+    proxy.signal("TERM");
+    proxy.wait_for_event("drain.started");
+    wait_until("new connections are refused", || TcpStream::connect(proxy.address).is_err());
+    let response = visitor.get("/");
+    assert_eq!((response.status(), response.field("connection")), (200, Some("close")));
+    assert!(visitor.is_closed_cleanly());
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn idle_connections_are_closed_and_hold_nothing_up() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend).server("workers = 2"));
+    let mut visitors: Vec<_> = (0..6).map(|_| proxy.visit()).collect();
+    visitors.iter_mut().for_each(|visitor| assert_eq!(visitor.get("/").status(), 200));
+    let began = Instant::now();
+    assert_eq!(proxy.terminate(), 0);
+    assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
+    assert!(visitors.iter_mut().all(Visitor::is_closed_cleanly));
+}
+
+#[test]
+fn with_nobody_there_it_ends_at_once() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend));
+    let began = Instant::now();
+    assert_eq!(proxy.terminate(), 0);
+    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
+}
+
+#[test]
+fn what_does_not_end_in_time_is_cut_off_and_recorded() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend).server("drain_timeout = \"300ms\""));
+    let mut visitor = proxy.visit();
+    visitor.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    backend.next();
+    assert_eq!(visitor.head().status(), 200);
+    let began = Instant::now();
+    proxy.signal("TERM");
+    let event = proxy.wait_for_event("drain.ended");
+    assert!(event.contains("cut=1"), "{event}");
+    assert_eq!(proxy.exit_code(), 0);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "it took {took:?}");
+    assert!(visitor.rest().len() < 10, "cut, not completed");
+    assert_eq!(proxy.record()["path"], "/slow", "what is cut off is recorded, too");
+}
+
+#[test]
+fn an_interrupt_drains_as_well() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend));
+    assert_eq!(proxy.get("/").status(), 200);
+    proxy.signal("INT");
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn every_record_is_written_before_the_end() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend).server("workers = 2"));
+    for _ in 0..50 {
+        let mut visitor = proxy.visit();
+        visitor.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(visitor.response().status(), 200);
+    }
+    assert_eq!(proxy.terminate(), 0);
+    (0..50).for_each(|_| assert_eq!(proxy.record()["status"], 200));
+}

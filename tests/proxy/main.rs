@@ -1,0 +1,24 @@
+//! The whole program over real sockets: what visitors send, what backends see, what comes back.
+//!
+//! One file per topic. Each test starts the program and scripts its backends by `tests/kit`; what stands here
+//! must hold whatever the inside looks like.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panics, and print what they measure"
+)]
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod cli;
+mod drain;
+mod failures;
+mod forwarding;
+mod headers;
+mod pool;
+mod refusals;
+mod reload;
+mod split;
+mod workers;
