@@ -69,6 +69,9 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 pub const FIRST_BYTE: Duration = Duration::from_secs(60);
 /// Backend default: idle in our pool. 50 s, below the 60 s of ALB and the 90 s of Heroku's router.
 pub const POOL_IDLE: Duration = Duration::from_secs(50);
+/// A backend that closes after an answer without having said so has been heard of by then, on any network: a
+/// request that can't be sent twice takes a connection that has idled for so long, or was reused before.
+pub const CLOSE_SHOWS: Duration = Duration::from_millis(20);
 /// Idle connections are looked through this often, for those whose time is over.
 pub const POOL_SWEEP: Duration = Duration::from_secs(5);
 /// Addresses of a backend's name are looked up again this often: platforms change theirs under a 60 s TTL.

@@ -9,6 +9,7 @@
 //! backend isn't one. `Trailer` stays, since trailers are forwarded.
 
 use std::str;
+use std::time::Duration;
 
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +46,14 @@ pub fn strip_response(headers: &mut HeaderMap) {
     headers.remove(TRANSFER_ENCODING);
     headers.remove(&names::KEEP_ALIVE);
     sweep(headers, is_hop_by_hop);
+}
+
+/// How long the backend keeps an idle connection, by its own word: `Keep-Alive: timeout=5, max=1000` (RFC 2068
+/// section 19.7.1.1), in whole seconds. Node and Apache say so, and close after 5 s unless told otherwise.
+pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let words = headers.get(&names::KEEP_ALIVE)?.to_str().ok()?;
+    let seconds = words.split(',').find_map(|word| word.trim().strip_prefix("timeout="))?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// Takes out of trailers what may only stand in a head (RFC 9110 section 6.5.1): an app that merges both
@@ -163,6 +172,23 @@ mod tests {
             strip_response(&mut headers);
             assert!(headers.contains_key(name), "{name}");
             assert!(!headers.contains_key(CONNECTION));
+        }
+    }
+
+    #[test]
+    fn a_backend_says_how_long_it_keeps_a_connection() {
+        for (value, seconds) in [
+            ("timeout=5", Some(5)),
+            ("timeout=5, max=1000", Some(5)),
+            ("max=1000,timeout=15", Some(15)),
+            ("max=1000", None),
+            ("timeout=", None),
+            ("timeout=-1", None),
+            ("timeout=99999999999999999999", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(&names::KEEP_ALIVE, HeaderValue::from_static(value));
+            assert_eq!(keep_alive_timeout(&headers), seconds.map(Duration::from_secs), "{value}");
         }
     }
 

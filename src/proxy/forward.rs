@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use rustls::pki_types::ServerName;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::config::model::BackendIndex;
 use crate::headers::authority::parse_authority;
+use crate::headers::hop_by_hop;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::refusal::Refusal;
@@ -59,11 +61,18 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
     let idempotent = is_idempotent(&outbound.method);
     let mut request = outbound.into_request(exchange);
     loop {
-        let mut lease = target.lease(exchange, idempotent).await?;
+        let repeatable = idempotent && request.body().is_end_stream();
+        let mut lease = target.lease(exchange, repeatable).await?;
         request.headers_mut().insert(HOST, target.host.clone());
-        let replay = replay(&lease, &request, idempotent);
+        let replay = (repeatable && lease.is_reused()).then(|| copy_of(&request));
         let failed = match send(exchange, &mut lease, request, target.backend).await? {
-            Ok(response) => return checked(response).map(|response| (response, lease)),
+            Ok(response) => {
+                let response = checked(response)?;
+                if let Some(timeout) = hop_by_hop::keep_alive_timeout(response.headers()) {
+                    lease.is_kept_for(timeout);
+                }
+                return Ok((response, lease));
+            }
             Err(failed) => failed,
         };
         request = next_attempt(exchange, failed, &lease, replay, idempotent)?;
@@ -139,11 +148,11 @@ impl<'a> Target<'a> {
 
     /// A connection: one used before where there is a good one, else a fresh one, to the next endpoint where this
     /// one can't be reached.
-    async fn lease(&mut self, exchange: &mut Exchange, idempotent: bool) -> Result<Lease, Error> {
+    async fn lease(&mut self, exchange: &mut Exchange, repeatable: bool) -> Result<Lease, Error> {
         loop {
             exchange.attempts += 1;
             if !self.fresh
-                && let Some(lease) = self.reuse(idempotent).await
+                && let Some(lease) = self.reuse(repeatable).await
             {
                 return Ok(lease);
             }
@@ -153,7 +162,7 @@ impl<'a> Target<'a> {
             };
             let others = self.view.pools.len() > exchange.attempts as usize;
             let (number, fate) = (exchange.attempts, Fate::NotConnected);
-            if !(others && may_follow(Attempt { number, fate, whole: true, idempotent })) {
+            if !(others && may_follow(Attempt { number, fate, whole: true, idempotent: repeatable })) {
                 return Err(Error::Backend(failure));
             }
             exchange.series().failure(failure.reason());
@@ -163,13 +172,13 @@ impl<'a> Target<'a> {
         }
     }
 
-    async fn reuse(&self, idempotent: bool) -> Option<Lease> {
-        if !idempotent {
+    async fn reuse(&self, repeatable: bool) -> Option<Lease> {
+        if !repeatable {
             // What can't be sent twice gets a look at whether the backend has closed: yielding lets the runtime
             // ask the kernel, and the connection's own task hear of it, before one is taken.
             tokio::task::yield_now().await;
         }
-        self.pool().reuse(self.server_name.as_ref(), self.backend.keep())
+        self.pool().reuse(self.server_name.as_ref(), self.backend.keep(), !repeatable)
     }
 
     async fn open(&self, exchange: &mut Exchange) -> Result<Lease, Failure> {
@@ -200,18 +209,14 @@ fn server_name(host: &HeaderValue, own: &str) -> Option<ServerName<'static>> {
     name.or_else(|| ServerName::try_from(own.to_owned()).ok())
 }
 
-/// A second copy of a request's head, where it might be needed: the connection may have been closed behind
-/// our back, and the request has no body and may be repeated.
-fn replay(lease: &Lease, request: &Request<Upload>, idempotent: bool) -> Option<Request<Upload>> {
-    let bodiless = http_body::Body::is_end_stream(request.body());
-    if !(lease.is_reused() && idempotent && bodiless) {
-        return None;
-    }
+/// A second copy of a request without a body, for when the connection turns out to have been closed behind our
+/// back.
+fn copy_of(request: &Request<Upload>) -> Request<Upload> {
     let mut copy = Request::new(Upload::none());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    copy
 }
 
 type Failed = TrySendError<Request<Upload>>;

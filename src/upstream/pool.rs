@@ -15,6 +15,7 @@ use hyper::client::conn::{TrySendError, http1::SendRequest};
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
+use crate::config::limits::CLOSE_SHOWS;
 use crate::upstream::connect::{ConnectError, ConnectLimits, connect};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::upload::Upload;
@@ -45,11 +46,12 @@ impl Pool {
     }
 
     /// The connection used last that is still good: open, ready, to an address the name still has, with this
-    /// SNI.
+    /// SNI. What can't be sent twice asks for a `proven` one, see [`CLOSE_SHOWS`].
     pub fn reuse(
         self: &Rc<Self>,
         server_name: Option<&ServerName<'static>>,
         keep: Duration,
+        proven: bool,
     ) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let now = Instant::now();
@@ -59,9 +61,9 @@ impl Pool {
             let candidate = &idle[at];
             if !candidate.is_good(&self.endpoint, now, keep) {
                 idle.remove(at);
-            } else if candidate.sender.is_ready() && candidate.link.server_name.as_ref() == server_name {
+            } else if candidate.serves(server_name) && (!proven || candidate.is_proven(now)) {
                 let Idle { sender, link, .. } = idle.remove(at);
-                return Some(Lease { sender, pool: Rc::clone(self), link, reused: true });
+                return Some(Lease { sender, pool: Rc::clone(self), link });
             }
         }
         None
@@ -78,8 +80,9 @@ impl Pool {
     ) -> Result<Lease, ConnectError> {
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
         let connected = connect(&self.endpoint, server_name, turn, limits).await?;
-        let link = PooledLink { address: connected.address, server_name: server_name.cloned() };
-        Ok(Lease { sender: connected.sender, pool: Rc::clone(self), link, reused: false })
+        let server_name = server_name.cloned();
+        let link = PooledLink { address: connected.address, server_name, exchanges: 0, promised: None };
+        Ok(Lease { sender: connected.sender, pool: Rc::clone(self), link })
     }
 
     /// Closes what has been idle for longer than `keep`, or goes to an address that the name no longer has.
@@ -102,13 +105,12 @@ pub struct Lease {
     sender: SendRequest<Upload>,
     pool: Rc<Pool>,
     link: PooledLink,
-    reused: bool,
 }
 
 impl Lease {
     /// Whether it carried an exchange before: only then may the backend have closed it behind our back.
     pub fn is_reused(&self) -> bool {
-        self.reused
+        self.link.exchanges > 0
     }
 
     /// Whether the backend has closed it, as far as this side knows.
@@ -127,10 +129,17 @@ impl Lease {
         self.sender.try_send_request(request).await
     }
 
+    /// The backend has said how long it keeps an idle connection (`Keep-Alive: timeout`); we let go a second
+    /// before it does.
+    pub fn is_kept_for(&mut self, timeout: Duration) {
+        self.link.promised = Some(timeout.saturating_sub(Duration::from_secs(1)));
+    }
+
     /// The exchange is over to its last byte, both ways.
     pub fn give_back(self) {
-        let Self { sender, pool, link, .. } = self;
+        let Self { sender, pool, mut link } = self;
         if !sender.is_closed() {
+            link.exchanges = link.exchanges.saturating_add(1);
             pool.put(Idle { sender, link, since: Instant::now() });
         }
     }
@@ -145,9 +154,19 @@ struct Idle {
 
 impl Idle {
     fn is_good(&self, endpoint: &Endpoint, now: Instant, keep: Duration) -> bool {
+        let keep = self.link.promised.map_or(keep, |promised| promised.min(keep));
         !self.sender.is_closed()
             && now.saturating_duration_since(self.since) < keep
             && endpoint.addresses().contains(&self.link.address)
+    }
+
+    fn serves(&self, server_name: Option<&ServerName<'static>>) -> bool {
+        self.sender.is_ready() && self.link.server_name.as_ref() == server_name
+    }
+
+    /// Whether a backend that closes after each answer would have been found out by now.
+    fn is_proven(&self, now: Instant) -> bool {
+        self.link.exchanges > 1 || now.saturating_duration_since(self.since) >= CLOSE_SHOWS
     }
 }
 
@@ -156,4 +175,8 @@ impl Idle {
 struct PooledLink {
     address: std::net::SocketAddr,
     server_name: Option<ServerName<'static>>,
+    /// How many it has carried.
+    exchanges: u32,
+    /// How long it may idle by the backend's own word.
+    promised: Option<Duration>,
 }
