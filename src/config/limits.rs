@@ -101,6 +101,8 @@ pub const LINGER_BYTES: usize = 256 * 1024;
 /// How long `Expect: 100-continue` waits for the backend's 100 before the body goes anyway (RFC 9110 section
 /// 10.1.1).
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// Bytes of informational responses that wait for a visitor to take them; what is over is dropped.
+pub const INTERIM_SIZE: usize = 16 * 1024;
 /// Attempts of one request: the first, and those that follow a connection the backend had just closed.
 pub const ATTEMPTS: u32 = 3;
 /// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted

@@ -168,6 +168,11 @@ impl Exchange {
         self.whole = true;
     }
 
+    /// Whether its visitor knows informational responses (RFC 9110 section 15.2).
+    pub fn takes_interim(&self) -> bool {
+        self.version == Version::HTTP_11
+    }
+
     /// Whether an answer of ours is better JSON than a page.
     pub fn prefers_json(&self) -> bool {
         let accept = self.accept.as_ref().map_or(&b""[..], HeaderValue::as_bytes);

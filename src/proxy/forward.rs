@@ -59,11 +59,12 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
     let view = Rc::clone(&exchange.view);
     let mut target = Target::new(&view, &outbound);
     let idempotent = is_idempotent(&outbound.method);
-    let mut request = outbound.into_request(exchange);
+    let (mut request, go_ahead) = outbound.into_request(exchange);
     loop {
         let repeatable = idempotent && request.body().is_end_stream();
         let mut lease = target.lease(exchange, repeatable).await?;
         request.headers_mut().insert(HOST, target.host.clone());
+        hear(exchange, &mut request, go_ahead.clone());
         let replay = (repeatable && lease.is_reused()).then(|| copy_of(&request));
         let failed = match send(exchange, &mut lease, request, target.backend).await? {
             Ok(response) => {
@@ -81,28 +82,41 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
 }
 
 impl Outbound {
-    fn into_request(self, exchange: &Exchange) -> Request<Upload> {
+    /// The request, and what lets its body go where that waits for the backend's `100 Continue`.
+    fn into_request(self, exchange: &Exchange) -> (Request<Upload>, Option<Arc<Notify>>) {
         let mut request = Request::new(self.upload);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
-        if let Some(upload) = exchange.upload() {
-            let chunked = !request.headers().contains_key(CONTENT_LENGTH);
-            if chunked {
-                request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-            if self.expects_continue && upload.ended().is_none() {
-                let go_ahead = Arc::new(Notify::new());
-                request.body_mut().wait_for(Arc::clone(&go_ahead));
-                hyper::ext::on_informational(&mut request, move |response| {
-                    if response.status() == StatusCode::CONTINUE {
-                        go_ahead.notify_one();
-                    }
-                });
-            }
+        let Some(upload) = exchange.upload() else { return (request, None) };
+        if !request.headers().contains_key(CONTENT_LENGTH) {
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        request
+        let waits = self.expects_continue && upload.ended().is_none();
+        let go_ahead = waits.then(Arc::<Notify>::default);
+        if let Some(go_ahead) = &go_ahead {
+            request.body_mut().wait_for(Arc::clone(go_ahead));
+        }
+        (request, go_ahead)
     }
+}
+
+/// Passes on what the backend says before its response: `100 Continue` to the upload that waits for it, whose
+/// visitor then hears it from hyper, and other informational responses to the visitor.
+fn hear(exchange: &Exchange, request: &mut Request<Upload>, go_ahead: Option<Arc<Notify>>) {
+    let link = &exchange.downstream.link;
+    let interim = exchange.takes_interim().then(|| (Arc::clone(&link.interim), link.number()));
+    if let Some((interim, number)) = &interim {
+        interim.open(*number);
+    }
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            // One that nobody asked for tells the visitor nothing.
+            go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
+        } else if let Some((interim, number)) = &interim {
+            interim.push(*number, response.status(), response.headers());
+        }
+    });
 }
 
 /// Where a request goes.

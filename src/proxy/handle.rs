@@ -21,6 +21,7 @@ use crate::proxy::downstream::Downstream;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward::{Forwarded, Outbound, forward};
+use crate::proxy::interim::Interim;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::reply;
 use crate::split::{Bucket, Choice, Policy, Visitor, choose, cookie};
@@ -44,6 +45,7 @@ pub async fn handle(
         }
         None => pass(&mut exchange, parts, body).await,
     };
+    settle(&exchange.downstream.link.interim).await;
     let draining = exchange.downstream.worker.is_draining();
     let mut response = match outcome {
         Ok((response, lease)) => {
@@ -56,6 +58,15 @@ pub async fn handle(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// Lets what a backend said before its response go first.
+async fn settle(interim: &Interim) {
+    if interim.is_waiting() {
+        // The connection's task writes it before it asks again for the response.
+        tokio::task::yield_now().await;
+    }
+    interim.close();
 }
 
 /// What happens to a request that goes well.

@@ -4,14 +4,18 @@
 //! round. One thread, so cells. It must never hold anything of a request's content.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::proxy::interim::Interim;
 use crate::proxy::refusal::Refusal;
 
 /// The two sides' shared cells of one downstream connection.
 #[derive(Debug)]
 pub struct Link {
+    /// Informational responses to be written.
+    pub interim: Arc<Interim>,
     heads: Cell<u64>,
     handled: Cell<u64>,
     refused: Cell<Option<(u64, Refusal)>>,
@@ -24,6 +28,7 @@ impl Link {
     /// Of a connection accepted `now`.
     pub fn new(now: Instant) -> Self {
         Self {
+            interim: Arc::default(),
             heads: Cell::new(0),
             handled: Cell::new(0),
             refused: Cell::new(None),
@@ -65,6 +70,11 @@ impl Link {
         self.in_flight.set(true);
         self.handled.set(self.handled.get() + 1);
         self.refused.get().filter(|(number, _)| *number == self.handled.get()).map(|(_, refusal)| refusal)
+    }
+
+    /// The number of the request in flight on this connection, from 1.
+    pub fn number(&self) -> u64 {
+        self.handled.get()
     }
 
     /// The exchange in flight ended `now`.

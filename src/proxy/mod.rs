@@ -12,6 +12,7 @@ pub mod error;
 pub mod exchange;
 pub mod forward;
 pub mod handle;
+pub mod interim;
 pub mod link;
 pub mod refusal;
 pub mod reply;

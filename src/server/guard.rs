@@ -11,7 +11,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -43,6 +43,8 @@ pub struct Guard<S> {
     head_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     write_stall: Stall,
+    /// Informational responses that have begun to be written.
+    interim: Bytes,
     lingering: Option<Lingering>,
 }
 
@@ -62,6 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             head_since: None,
             timer: None,
             write_stall: Stall::new(timeouts.idle_body),
+            interim: Bytes::new(),
             lingering: None,
         }
     }
@@ -192,6 +195,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Pending
     }
 
+    /// Writes what has begun to be written of informational responses.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let outcome = Pin::new(&mut self.socket).poll_write(cx, &self.interim);
+            match ready!(self.write_stall.check(cx, outcome))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads away what the visitor still sends after our last byte (RFC 9112 section 9.6).
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let lingering = self.lingering.get_or_insert_with(Lingering::new);
@@ -244,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.write_stall.check(cx, outcome)
     }
@@ -253,6 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.write_stall.check(cx, outcome)
     }
@@ -262,6 +279,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when it has written all it has, so no response is cut in two.
+        if self.interim.is_empty()
+            && let Some(heads) = self.link.interim.take(cx)
+        {
+            self.interim = heads.into();
+        }
+        ready!(self.poll_interim(cx))?;
         let outcome = Pin::new(&mut self.socket).poll_flush(cx);
         self.write_stall.check(cx, outcome)
     }

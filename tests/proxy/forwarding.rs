@@ -402,16 +402,45 @@ fn an_early_answer_of_a_backend_that_closes_reaches_the_visitor_whole() {
 }
 
 #[test]
-fn interim_answers_are_not_mistaken_for_the_answer() {
+fn informational_responses_reach_the_visitor_before_the_response() {
     let (_backend, proxy) = before(
-        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
-         HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nKeep-Alive: timeout=5\r\n\r\n\
+         HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     );
     let mut visitor = proxy.visit();
     for _ in 0..3 {
-        let response = visitor.get("/");
-        assert_eq!((response.status(), response.text().as_str()), (200, "hello"));
+        visitor.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        for _ in 0..2 {
+            let hints = visitor.head();
+            assert_eq!((hints.status(), hints.fields("link")), (103, vec!["</a.css>"]));
+            assert_eq!(hints.field("keep-alive"), None);
+            assert_eq!(visitor.head().status(), 102);
+            let response = visitor.response();
+            assert_eq!((response.status(), response.text().as_str()), (200, "hello"));
+        }
     }
+}
+
+#[test]
+fn early_hints_arrive_while_the_response_is_awaited() {
+    let backend = Backend::start(|mut peer| {
+        peer.request();
+        peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+        peer.request();
+    });
+    let proxy = Proxy::start(&Config::of(&backend));
+    let mut visitor = proxy.visit();
+    visitor.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(visitor.head().field("link"), Some("</a.css>"));
+}
+
+#[test]
+fn a_visitor_of_http_1_0_hears_of_no_informational_response() {
+    let (_backend, proxy) =
+        before("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut visitor = proxy.visit();
+    visitor.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    assert_eq!(visitor.response().status(), 200);
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Informational responses (1xx) on their way to a visitor. hyper's server writes none but its own 100, and a
+//! proxy must pass them on (RFC 9110 section 15.2): `103 Early Hints` is worth a round trip to a page.
+//!
+//! `forward` puts them here when hyper's client hears of them, `server::guard` writes them between two
+//! responses, where hyper has nothing left to write. It must never let one get into a response, nor hold more
+//! than a bound. Atomics, since hyper wants its callback to be `Sync`; both sides are on the worker's thread.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+
+use arc_swap::ArcSwapOption;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+
+use crate::config::limits::INTERIM_SIZE;
+use crate::headers::hop_by_hop;
+
+/// What waits to be written on one downstream connection.
+#[derive(Debug, Default)]
+pub struct Interim {
+    /// The request whose response is awaited, by its number on the connection; 0 where there is none.
+    awaited: AtomicU64,
+    heads: ArcSwapOption<Vec<u8>>,
+    writer: OnceLock<Waker>,
+}
+
+impl Interim {
+    /// From now on the responses to request `number`, from 1, are passed on.
+    pub fn open(&self, number: u64) {
+        self.awaited.store(number, Ordering::Relaxed);
+    }
+
+    /// The response's own head is next: what was not written by now is not written at all.
+    pub fn close(&self) {
+        if self.awaited.swap(0, Ordering::Relaxed) != 0 && self.is_waiting() {
+            self.heads.store(None);
+        }
+    }
+
+    /// A backend said this about request `number`.
+    pub fn push(&self, number: u64, status: StatusCode, headers: &HeaderMap) {
+        if self.awaited.load(Ordering::Relaxed) != number {
+            return;
+        }
+        let mut heads = self.heads.swap(None).map_or_else(Vec::new, |heads| heads.to_vec());
+        let head = head(status, headers);
+        if heads.len() + head.len() <= INTERIM_SIZE {
+            heads.extend_from_slice(&head);
+        }
+        self.heads.store(Some(heads.into()));
+        if let Some(writer) = self.writer.get() {
+            writer.wake_by_ref();
+        }
+    }
+
+    /// Whether there is something to write.
+    pub fn is_waiting(&self) -> bool {
+        self.heads.load().is_some()
+    }
+
+    /// What is to be written now. The task that asks is the connection's, and is woken for more.
+    pub fn take(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
+        self.writer.get_or_init(|| cx.waker().clone());
+        if !self.is_waiting() {
+            return None;
+        }
+        self.heads.swap(None).map(|heads| heads.to_vec())
+    }
+}
+
+/// The head as it is written: it has no body, so nothing that frames one (RFC 9110 section 8.6).
+fn head(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut headers = headers.clone();
+    hop_by_hop::strip_response(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRANSFER_ENCODING);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn early_hints() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("link", HeaderValue::from_static("</a.css>"));
+        headers.insert("connection", HeaderValue::from_static("x-hop"));
+        headers.insert("x-hop", HeaderValue::from_static("1"));
+        headers.insert("content-length", HeaderValue::from_static("5"));
+        headers
+    }
+
+    #[test]
+    fn what_a_backend_says_is_kept_for_its_own_request_alone() {
+        let interim = Interim::default();
+        let cx = Context::from_waker(Waker::noop());
+        interim.push(1, StatusCode::EARLY_HINTS, &early_hints());
+        assert_eq!(interim.take(&cx), None, "nothing is awaited");
+        interim.open(2);
+        interim.push(1, StatusCode::EARLY_HINTS, &early_hints());
+        assert_eq!(interim.take(&cx), None, "another request's");
+        interim.push(2, StatusCode::EARLY_HINTS, &early_hints());
+        interim.push(2, StatusCode::PROCESSING, &HeaderMap::new());
+        let written = interim.take(&cx).unwrap();
+        assert_eq!(
+            String::from_utf8(written).unwrap(),
+            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+        );
+        interim.push(2, StatusCode::EARLY_HINTS, &early_hints());
+        interim.close();
+        assert_eq!(interim.take(&cx), None, "too late");
+    }
+
+    #[test]
+    fn no_more_waits_than_the_bound() {
+        let interim = Interim::default();
+        interim.open(1);
+        for _ in 0..10_000 {
+            interim.push(1, StatusCode::EARLY_HINTS, &early_hints());
+        }
+        let waiting = interim.take(&Context::from_waker(Waker::noop())).unwrap().len();
+        assert!((INTERIM_SIZE / 2..=INTERIM_SIZE).contains(&waiting), "{waiting}");
+    }
+}
