@@ -63,7 +63,7 @@ impl Framer {
                     return Ok(Passage::Skip(empty_lines));
                 }
                 let Some(end) = find_head_end(bytes, searched)? else {
-                    return within_head_size(bytes, limits).map(|()| Passage::More);
+                    return may_become_a_head(bytes, limits).map(|()| Passage::More);
                 };
                 *self = match examine(&bytes[..end], limits)? {
                     Framing::Length(0) => Self::at_start(),
@@ -197,8 +197,12 @@ fn find_head_end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, Re
     Ok(None)
 }
 
-/// A head still growing is refused as soon as it is too large, by what is too large about it.
-fn within_head_size(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+/// A head still growing is refused as soon as it can't become one: what isn't HTTP at all, such as TLS sent to
+/// a plain port, by its first byte, and one that is too large by what is too large about it.
+fn may_become_a_head(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    if !bytes.first().is_none_or(|&first| first == b'\r' || is_token(first)) {
+        return Err(Refusal::RequestLine);
+    }
     let in_request_line =
         memchr::memchr(b'\n', &bytes[..bytes.len().min(limits.target_size + 512)]).is_none();
     if in_request_line && bytes.len() > limits.target_size + 512 {
@@ -434,6 +438,20 @@ mod tests {
         let mut framer = Framer::at_start();
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(limits.head_size));
         assert_eq!(framer.pass(endless.as_bytes(), &limits), Err(Refusal::HeadTooLarge));
+    }
+
+    /// A browser that spoke TLS to the plain port waited ten seconds for its error.
+    #[test]
+    fn what_is_no_http_at_all_is_refused_by_its_first_byte() {
+        for (begin, verdict) in [
+            (&b"\x16\x03\x01\x02\x00"[..], Err(Refusal::RequestLine)),
+            (b"\x00", Err(Refusal::RequestLine)),
+            (b" ", Err(Refusal::RequestLine)),
+            (b"\r", Ok(Passage::More)),
+            (b"G", Ok(Passage::More)),
+        ] {
+            assert_eq!(Framer::at_start().pass(begin, &Limits::default()), verdict, "{begin:?}");
+        }
     }
 
     #[test]

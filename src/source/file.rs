@@ -15,6 +15,10 @@ use crate::config::limits::{CONFIG_DEBOUNCE, CONFIG_READINGS, CONFIG_SIZE};
 pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     let shown = || path.display().to_string();
     let read = || {
+        // Looked at before it is opened: opening a pipe waits for whoever writes it.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a regular file"));
+        }
         let mut bytes = Vec::new();
         File::open(path)?.take(CONFIG_SIZE + 1).read_to_end(&mut bytes)?;
         Ok(bytes)

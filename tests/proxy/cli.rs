@@ -1,8 +1,8 @@
 //! The command line: exit codes, and what it says to whoever starts it.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use crate::kit::proxy::program;
 use crate::kit::{Backend, Config, ok};
@@ -71,6 +71,21 @@ fn a_missing_file_is_named() {
         let (code, _, err) = run(&[verb, "--config", "/nowhere/crossfade.toml"]);
         assert_eq!(code, 1);
         assert!(err.contains("/nowhere/crossfade.toml"), "{err}");
+    }
+}
+
+/// A pipe as the file made the program wait for ever for whoever writes it.
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let (dir, _) = file("");
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe.as_path(), dir.path(), Path::new("/dev/zero")] {
+        for verb in ["check", "run"] {
+            let (code, _, stderr) = run(&[verb, "--config", path.to_str().unwrap()]);
+            assert_eq!(code, 1, "{stderr}");
+            assert!(stderr.contains("it isn't a regular file"), "{stderr}");
+        }
     }
 }
 
