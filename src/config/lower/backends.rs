@@ -110,8 +110,13 @@ pub(in crate::config) fn of_host(host: &str) -> Platform {
     known.map_or(Platform::Generic, |&(_, platform)| platform)
 }
 
-/// A name as the model has it.
+/// A name as the model has it. Metrics call `none` the route and backend of requests that were refused before they
+/// had one.
 pub(super) fn name(text: &str, at: &Span, notes: &mut Notes<'_>) -> Option<Name> {
+    if text == "none" {
+        let taken = Fault::new("`none` is what metrics call a request without one", "take another name");
+        return notes.accept(at, Err(taken));
+    }
     let fault = || Fault::new(format!("{} can't be a name", quoted(text)), NAME_FORM);
     notes.accept(at, Name::parse(text).ok_or_else(fault))
 }
