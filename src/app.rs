@@ -6,14 +6,14 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::admin;
-use crate::config::limits::DNS_REFRESH;
 use crate::config::model::{Config, Server};
 use crate::control::command::Commands;
 use crate::control::controller::{Controller, keep_addresses_fresh};
@@ -28,8 +28,8 @@ use crate::server::worker::{self, Seed};
 use crate::snapshot::publish::Published;
 use crate::snapshot::registry::RegistryError;
 use crate::source::watch::watch as watch_file;
-use crate::telemetry::access_log::{AccessLog, OpenError};
-use crate::telemetry::events::Event;
+use crate::telemetry::access_log::{AccessLog, Closed, OpenError};
+use crate::telemetry::events::{AccessLogEvent, Event};
 use crate::telemetry::metrics::{Metrics, Reasons};
 
 /// What to serve by.
@@ -71,7 +71,10 @@ pub fn run_until<E: Future<Output = ()>>(
 ) -> Result<(), StartError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
-    runtime.block_on(serve(start, ready, end))
+    let outcome = runtime.block_on(serve(start, ready, end));
+    // A lookup that hangs in the system's resolver must not hold up the exit.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn serve<E: Future<Output = ()>>(
@@ -79,6 +82,9 @@ async fn serve<E: Future<Output = ()>>(
     ready: impl FnOnce(Bound),
     told_to_end: impl FnOnce() -> io::Result<E>,
 ) -> Result<(), StartError> {
+    // First of all: a signal that comes before its handler ends the process.
+    let told_to_end = told_to_end().map_err(StartError::Machine)?;
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Machine)?;
     let Start { config, file } = start;
     let server = config.server.clone();
     let sockets = Sockets::open(&server)?;
@@ -90,7 +96,7 @@ async fn serve<E: Future<Output = ()>>(
     let published = controller.published();
 
     let (drain, draining) = Drain::new();
-    let count = server.workers.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let count = server.workers.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let (balance, handed) = Balance::among(count);
     let seed = |(index, handed): (usize, _)| {
         Ok(Seed {
@@ -108,16 +114,17 @@ async fn serve<E: Future<Output = ()>>(
     let seeds = handed.into_iter().enumerate().map(seed).collect::<Result<Vec<_>, StartError>>()?;
     let workers =
         seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
-    let told_to_end = told_to_end().map_err(StartError::Machine)?;
-    let hangup = signal(SignalKind::hangup()).map_err(StartError::Machine)?;
     let bound = sockets.tell(metrics, status);
-    control(controller, published, file, hangup, &access_log);
+    control(controller, published, file, hangup, &access_log, &statuses);
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
     ready(bound);
 
     told_to_end.await;
     end(&drain, &statuses, &server, workers).await;
-    access_log.close();
+    if access_log.close() == Closed::GaveUp {
+        Event::from(AccessLogEvent::GaveUp).log();
+    }
+    Event::Stopped { code: 0 }.log();
     Ok(())
 }
 
@@ -170,21 +177,35 @@ fn control(
     file: Option<(PathBuf, Vec<u8>)>,
     hangup: Signal,
     access_log: &AccessLog,
+    statuses: &Statuses,
 ) {
     let (commands, asked) = Commands::new();
-    tokio::spawn(controller.run(asked));
-    tokio::spawn(keep_addresses_fresh(published, DNS_REFRESH));
+    // Whoever is served goes on being served without them; whoever steers has to know.
+    let keep = |name: &'static str, task: JoinHandle<()>| {
+        let statuses = statuses.clone();
+        tokio::spawn(async move {
+            let _ = task.await;
+            Event::TaskEnded { name }.log();
+            let report = format!("error: {name} has ended: no change is taken any more; restart crossfade");
+            statuses.send_modify(|status| status.refused = Some(report));
+        });
+    };
+    keep("the controller", tokio::spawn(controller.run(asked)));
+    keep("the lookup of names", tokio::spawn(keep_addresses_fresh(published)));
     let reopener = access_log.sink();
+    let reopen = move || reopener.reopen();
     match file {
         Some((path, loaded)) => {
-            drop(tokio::spawn(watch_file(path, loaded, commands, hangup, move || reopener.reopen())));
+            let watching = watch_file(path, loaded, commands, hangup, reopen);
+            keep("the watch on the configuration", tokio::spawn(watching));
         }
-        None => drop(tokio::spawn(reopen_on_hangup(hangup, move || reopener.reopen()))),
+        None => keep("the wait for SIGHUP", tokio::spawn(reopen_on_hangup(commands, hangup, reopen))),
     }
 }
 
-/// Without a file, SIGHUP still rotates logs; by itself it would end the process.
-async fn reopen_on_hangup(mut hangup: Signal, reopen: impl Fn()) {
+/// Without a file, SIGHUP still rotates logs; by itself it would end the process. The Controller lives as long as
+/// somebody could command it.
+async fn reopen_on_hangup(_commands: Commands, mut hangup: Signal, reopen: impl Fn()) {
     while hangup.recv().await.is_some() {
         reopen();
     }
@@ -205,12 +226,12 @@ async fn told_to_end(mut terminate: Signal, mut interrupt: Signal) {
     });
 }
 
-async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<JoinHandle<usize>>) {
+async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<thread::JoinHandle<usize>>) {
     let began = Instant::now();
     Event::DrainStarted { timeout: server.drain_timeout }.log();
     statuses.send_modify(|status| status.draining = true);
     let (told, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         // A worker has no panic of its own that isn't a connection's; one that died has nothing left to cut.
         let cut = workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum::<usize>();
         let _ = told.send(cut);
@@ -222,7 +243,6 @@ async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<J
         cut = ended.await.unwrap_or(0);
     }
     Event::DrainEnded { took: began.elapsed(), cut }.log();
-    Event::Stopped { code: 0 }.log();
 }
 
 /// Why serving can't begin.

@@ -5,6 +5,8 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -12,7 +14,13 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
+use crate::config::limits::{ACCEPT_PAUSE, ADMIN_CONNECTIONS, ADMIN_HEAD, ADMIN_LIFE};
 use crate::control::status::{Status, Watching};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -26,7 +34,34 @@ pub async fn serve(socket: TcpListener, metrics: Metrics, status: Watching) -> i
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(Told { metrics, status });
-    axum::serve(tokio::net::TcpListener::from_std(socket)?, router).await
+    let service = TowerToHyperService::new(router);
+    let socket = tokio::net::TcpListener::from_std(socket)?;
+    let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+        match socket.accept().await {
+            Ok((visitor, _)) => {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    converse(visitor, service).await;
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    Ok(())
+}
+
+/// One connection, for a bounded time: half a head must not keep a descriptor that a visitor needs.
+async fn converse(visitor: TcpStream, service: TowerToHyperService<Router>) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(ADMIN_HEAD);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(visitor), service));
+    // How it ends concerns nobody: whoever asked is gone, or has the answer.
+    if tokio::time::timeout(ADMIN_LIFE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(ADMIN_HEAD, connection).await;
+    }
 }
 
 #[derive(Clone)]

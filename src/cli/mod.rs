@@ -75,15 +75,18 @@ pub fn main() -> ExitCode {
     {
         return complain(&error);
     }
-    match verb {
+    let code = match verb {
         Verb::Run(run) => run.carry_out(),
         Verb::Check(check) => check.carry_out(),
         Verb::Demo(demo) => demo.carry_out(),
-    }
+    };
+    events::flush();
+    code
 }
 
 /// One clear sentence, and exit code 1.
 fn complain(error: &dyn std::fmt::Display) -> ExitCode {
+    events::flush();
     // Nobody is left to tell if standard error is gone.
     let _ = writeln!(io::stderr(), "error: {error}");
     ExitCode::FAILURE
@@ -91,6 +94,7 @@ fn complain(error: &dyn std::fmt::Display) -> ExitCode {
 
 /// A whole report, and exit code 1.
 fn report(text: &str) -> ExitCode {
+    events::flush();
     let _ = writeln!(io::stderr(), "{}", text.trim_end());
     ExitCode::FAILURE
 }

@@ -76,6 +76,11 @@ pub const CLOSE_SHOWS: Duration = Duration::from_millis(20);
 pub const POOL_SWEEP: Duration = Duration::from_secs(5);
 /// Addresses of a backend's name are looked up again this often: platforms change theirs under a 60 s TTL.
 pub const DNS_REFRESH: Duration = Duration::from_secs(30);
+/// Connections to an address that a name has lost are used on for so long: load balancers answer with a changing part
+/// of theirs.
+pub const DNS_KEEP: Duration = Duration::from_mins(5);
+/// Names without an address are asked for this often.
+pub const DNS_RETRY: Duration = Duration::from_secs(10);
 /// How long a first lookup of a backend's name may hold back the configuration that brings it.
 pub const DNS_FIRST: Duration = Duration::from_secs(2);
 /// Bytes kept of a configuration file; more isn't one.
@@ -87,12 +92,24 @@ pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(40);
 /// How long a draining connection may wait idle for a next request, which it answers with `Connection:
 /// close`.
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(1000);
+/// Connections to metrics and health at a time: Prometheus, its twin, probes and a few people.
+pub const ADMIN_CONNECTIONS: usize = 64;
+/// How long one of them may take to send a request's head, or to send the next.
+pub const ADMIN_HEAD: Duration = Duration::from_secs(10);
+/// How long one of them lives; a response under way then has [`ADMIN_HEAD`] to end.
+pub const ADMIN_LIFE: Duration = Duration::from_mins(5);
+/// Events waiting for standard error; what doesn't fit is counted and dropped.
+pub const EVENT_QUEUE: usize = 1024;
+/// How long the end waits for a standard error that takes no more.
+pub const EVENT_CLOSE: Duration = Duration::from_secs(1);
 /// Pause of an accept loop after an error such as no descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a connection's own read buffer.
 pub const READ_BUFFER: usize = 16 * 1024;
 /// hyper's buffer bound, each way and side: 100 stalled readers cost 26 MB with it, 134 MB with the default.
 pub const HYPER_BUFFER: usize = 64 * 1024;
+/// hyper's own bound on fields, kept on its stack; more cost an allocation a message.
+pub const HYPER_FIELDS: usize = 100;
 /// After our last byte, how long and how much of what the visitor still sends is read away, so that the
 /// response isn't lost to a reset (RFC 9112 section 9.6).
 pub const LINGER: Duration = Duration::from_secs(2);

@@ -14,16 +14,35 @@ pub enum Command {
     Load {
         /// The file's bytes, as read.
         bytes: Vec<u8>,
-        /// What noticed them: `file`, `SIGHUP`.
-        source: &'static str,
+        /// What noticed them.
+        source: Source,
     },
     /// The file can't be read.
     Unreadable {
         /// Why.
         error: String,
         /// What noticed it.
-        source: &'static str,
+        source: Source,
     },
+}
+
+/// What brings a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The file has changed; the same content again is no change.
+    File,
+    /// SIGHUP: somebody wants it read, whatever it holds.
+    Hangup,
+}
+
+impl Source {
+    /// The word for it in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Hangup => "SIGHUP",
+        }
+    }
 }
 
 /// What came of a command.

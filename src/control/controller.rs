@@ -5,14 +5,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::config::limits::DNS_FIRST;
+use crate::config::limits::{DNS_FIRST, DNS_REFRESH, DNS_RETRY};
 use crate::config::model::{AccessLog, Server};
 use crate::config::{self, Config, Problem};
-use crate::control::command::{Asked, Command, Outcome};
+use crate::control::command::{Asked, Command, Outcome, Source};
 use crate::control::status::Statuses;
 use crate::snapshot::Snapshot;
 use crate::snapshot::publish::{Published, Publisher};
@@ -33,8 +34,8 @@ pub struct Controller {
     started_with: (Server, AccessLog),
     file: PathBuf,
     revision: u64,
-    /// The bytes that came last, and what came of them.
-    seen: (Vec<u8>, Outcome),
+    /// The bytes that came last, and what came of them; nothing where the file couldn't be read since.
+    seen: Option<(Vec<u8>, Outcome)>,
 }
 
 impl Controller {
@@ -65,7 +66,7 @@ impl Controller {
             started_with,
             file,
             revision: 1,
-            seen: (bytes, Outcome::Live(1)),
+            seen: Some((bytes, Outcome::Live(1))),
         })
     }
 
@@ -85,20 +86,24 @@ impl Controller {
 
     async fn carry_out(&mut self, command: Command) -> Outcome {
         match command {
-            Command::Load { bytes, source: "file" } if bytes == self.seen.0 => self.seen.1.clone(),
             Command::Load { bytes, source } => {
+                if source == Source::File
+                    && let Some((_, outcome)) = self.seen.as_ref().filter(|(seen, _)| *seen == bytes)
+                {
+                    return outcome.clone();
+                }
                 let outcome = self.load(&bytes, source).await;
-                self.seen = (bytes, outcome.clone());
+                self.seen = Some((bytes, outcome.clone()));
                 outcome
             }
             Command::Unreadable { error, source } => {
-                self.seen.0.clear();
+                self.seen = None;
                 self.refuse(source, 1, error)
             }
         }
     }
 
-    async fn load(&mut self, bytes: &[u8], source: &'static str) -> Outcome {
+    async fn load(&mut self, bytes: &[u8], source: Source) -> Outcome {
         let shown = self.file.display().to_string();
         let loaded = match read(bytes, &shown) {
             Ok(loaded) => loaded,
@@ -114,7 +119,7 @@ impl Controller {
         Outcome::Live(self.revision)
     }
 
-    fn publish(&self, snapshot: Arc<Snapshot>, source: &'static str) {
+    fn publish(&self, snapshot: Arc<Snapshot>, source: Source) {
         self.tell_what_needs_restart(&snapshot.config);
         reconcile(&self.metrics, &snapshot);
         let (routes, backends) = (snapshot.routes.len(), snapshot.backends.len());
@@ -124,13 +129,14 @@ impl Controller {
             status.revision = self.revision;
             status.refused = None;
         });
-        Event::from(ConfigEvent::Applied { revision: self.revision, source, routes, backends }).log();
+        let (revision, source) = (self.revision, source.as_str());
+        Event::from(ConfigEvent::Applied { revision, source, routes, backends }).log();
     }
 
-    fn refuse(&self, source: &'static str, problems: usize, report: String) -> Outcome {
+    fn refuse(&self, source: Source, problems: usize, report: String) -> Outcome {
         self.metrics.reload_failed();
-        Event::from(ConfigEvent::Refused { revision: self.revision, source, problems, report: &report })
-            .log();
+        let (revision, source) = (self.revision, source.as_str());
+        Event::from(ConfigEvent::Refused { revision, source, problems, report: &report }).log();
         self.statuses.send_modify(|status| status.refused = Some(report.clone()));
         Outcome::Refused(report)
     }
@@ -206,28 +212,38 @@ fn reconcile(metrics: &Metrics, snapshot: &Snapshot) {
     metrics.revision(snapshot.revision);
 }
 
-/// Looks up the names that have no address yet, for a bounded time: a new backend should be ready when it is
-/// live, and one that can't be resolved must not hold back the others.
+/// Looks new names up, for a bounded time: a new backend should be ready when it is live, and one that can't be
+/// resolved must not hold back the others. Nor may it hold back a rollback: names that failed before are left to
+/// [`keep_addresses_fresh`].
 async fn resolve_new(snapshot: &Snapshot) {
     let new: Vec<Arc<Endpoint>> =
-        snapshot.endpoints().filter(|endpoint| endpoint.addresses().is_empty()).cloned().collect();
+        snapshot.endpoints().filter(|endpoint| endpoint.is_new()).cloned().collect();
     tell_of_lookups(snapshot, refresh_all(&new, DNS_FIRST).await);
 }
 
-/// Keeps the addresses of all names fresh, for ever.
-pub async fn keep_addresses_fresh(published: Published, every: Duration) {
+/// Keeps the addresses of all names fresh, for ever; names without any are asked for more often.
+pub async fn keep_addresses_fresh(published: Published) {
+    let mut last = Instant::now();
     loop {
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(DNS_RETRY).await;
+        let all = last.elapsed() >= DNS_REFRESH;
+        if all {
+            last = Instant::now();
+        }
         let snapshot = published.current();
-        let all: Vec<Arc<Endpoint>> = snapshot.endpoints().cloned().collect();
-        tell_of_lookups(&snapshot, refresh_all(&all, every).await);
+        let due = snapshot.endpoints().filter(|endpoint| all || endpoint.is_unresolved());
+        let due: Vec<Arc<Endpoint>> = due.cloned().collect();
+        tell_of_lookups(&snapshot, refresh_all(&due, DNS_REFRESH).await);
     }
 }
 
 fn tell_of_lookups(snapshot: &Snapshot, outcomes: Vec<(Arc<Endpoint>, Result<bool, LookupError>)>) {
     for (endpoint, outcome) in outcomes {
         let (backend, host) = (backend_of(snapshot, &endpoint), endpoint.url.host.as_str());
+        let news = endpoint.looked_up(outcome.is_ok());
         match outcome {
+            // Told once, not with each lookup.
+            Err(_) if !news => {}
             Ok(false) => {}
             Ok(true) => {
                 let addresses: Vec<_> = endpoint.addresses().iter().map(std::net::SocketAddr::ip).collect();

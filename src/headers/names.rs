@@ -23,6 +23,8 @@ pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub static X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 /// Hop-by-hop: idle time and count of a persistent connection, from before HTTP/1.1.
 pub static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// Why an answer is ours and not the backend's.
+pub static X_CROSSFADE_ERROR: HeaderName = HeaderName::from_static("x-crossfade-error");
 /// Network error logging: where browsers report failures to.
 pub static NEL: HeaderName = HeaderName::from_static("nel");
 /// Where browsers send reports, first edition.

@@ -6,14 +6,15 @@
 //! through a second value of a field of ours, in any spelling: frameworks differ in which of several they
 //! read, and agree only on one.
 //!
-//! `Expect` is left, the proxy decides on it. `Upgrade` and `Connection` are gone afterwards: the tunnel
-//! writes both anew. `traceparent`, `tracestate` and `baggage` pass. `Trailer` passes, since trailers are
-//! forwarded; without it hyper wouldn't send them.
+//! `Host` and `Expect` are left, the proxy decides on them. `Upgrade` and `Connection` are gone afterwards, but for
+//! `Connection: TE` where trailers are taken (RFC 9110 section 10.1.4): the tunnel writes both anew. `traceparent`,
+//! `tracestate` and `baggage` pass. `Trailer` passes, since trailers are forwarded; without it hyper wouldn't send
+//! them.
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{COOKIE, HOST, TE, VIA};
+use http::header::{CONNECTION, COOKIE, TE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::names;
@@ -22,14 +23,13 @@ use super::{hop_by_hop, list};
 use crate::config::limits::REQUEST_ID_SIZE;
 
 /// How many fields [`rewrite`] sets, for room made once.
-const OURS: usize = 10;
+const OURS: usize = 9;
+
 /// Everything that [`rewrite`] writes into a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The visitor's corrected facts.
     pub origin: &'a Origin,
-    /// The `Host` that this backend gets.
-    pub host: &'a HeaderValue,
     /// The exchange's id.
     pub request_id: &'a HeaderValue,
     /// When the request came in, in unix milliseconds.
@@ -48,6 +48,7 @@ pub fn rewrite(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
     hop_by_hop::sweep(headers, |name| hop_by_hop::is_hop_by_hop(name) || is_forged(name));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     join_cookies(headers);
     // Beyond a map's utmost size there is no room to make; no request's head gets near it.
@@ -79,7 +80,6 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 /// Sets exactly one value of each field that is ours to say.
 fn set_ours(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
     let origin = outgoing.origin;
-    headers.insert(HOST, outgoing.host.clone());
     headers.insert(&names::X_FORWARDED_FOR, outgoing.client.clone());
     headers.insert(&names::X_REAL_IP, outgoing.client.clone());
     headers.insert(&names::X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.as_str()));

@@ -106,8 +106,9 @@ impl Body for Answer {
                 Poll::Ready(None)
             }
             Err(failure) => {
-                this.exchange.broke_off(failure);
-                Poll::Ready(Some(Err(Error::Backend(failure))))
+                let error = this.exchange.upload_fault().unwrap_or(Error::Backend(failure));
+                this.exchange.broke_off(error);
+                Poll::Ready(Some(Err(error)))
             }
         }
     }

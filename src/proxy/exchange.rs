@@ -15,12 +15,13 @@ use tokio::time::Instant;
 
 use crate::headers::outgoing;
 use crate::proxy::downstream::Downstream;
-use crate::proxy::error::{Error, Failure};
+use crate::proxy::error::Error;
+use crate::proxy::refusal::Refusal;
 use crate::proxy::view::View;
 use crate::split::ChosenBy;
 use crate::telemetry::record::Record;
 use crate::telemetry::series::{InFlight, MethodLabel, Series};
-use crate::upstream::upload::UploadState;
+use crate::upstream::upload::{UploadFault, UploadState};
 
 /// nginx's code for a visitor who hung up before a response; never sent.
 const VISITOR_GONE: u16 = 499;
@@ -146,16 +147,22 @@ impl Exchange {
     pub fn failed(&mut self, error: Error) {
         self.status = error.status().as_u16();
         self.reason = Some(error.reason());
-        match error {
-            Error::Refused(refusal) => self.downstream.worker.metrics.rejected(refusal.reason()),
-            Error::Backend(failure) => self.series().failure(failure.reason()),
-        }
+        self.blame(error);
     }
 
     /// The response broke off after its head had gone.
-    pub fn broke_off(&mut self, failure: Failure) {
-        self.reason = Some(failure.reason());
-        self.series().failure(failure.reason());
+    pub fn broke_off(&mut self, error: Error) {
+        self.reason = Some(error.reason());
+        self.blame(error);
+    }
+
+    /// What the visitor did wrong with the body: what comes of it then is no failure of the backend.
+    pub fn upload_fault(&self) -> Option<Error> {
+        Some(Error::Refused(match self.upload.as_ref()?.fault()? {
+            UploadFault::TooLarge => Refusal::BodyTooLarge,
+            UploadFault::Stalled => Refusal::BodyTimeout,
+            UploadFault::Broken => self.downstream.link.body_refusal().unwrap_or(Refusal::BodyBroken),
+        }))
     }
 
     /// So many bytes of the response's body have gone.
@@ -185,11 +192,18 @@ impl Exchange {
         self.started + self.view.snapshot.config.timeouts.request
     }
 
+    fn blame(&self, error: Error) {
+        match error {
+            Error::Refused(refusal) => self.downstream.worker.metrics.rejected(refusal.reason()),
+            Error::Backend(failure) => self.series().failure(failure.reason()),
+        }
+    }
+
     fn end(&mut self) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.started);
         if !self.whole && self.reason.is_none() {
-            self.reason = Some("visitor_gone");
+            self.reason = Some(if self.downstream.worker.has_ended() { "drained" } else { "visitor_gone" });
         }
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         let series = self.series();

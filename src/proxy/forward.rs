@@ -3,6 +3,7 @@
 //! `handle` calls it once everything is decided. It must never send twice what could act twice, nor lose a
 //! request to a connection that the backend had just closed.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,17 +18,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::model::BackendIndex;
-use crate::headers::authority::parse_authority;
 use crate::headers::hop_by_hop;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
-use crate::proxy::refusal::Refusal;
 use crate::proxy::retry::{Attempt, Fate, is_idempotent, may_follow};
 use crate::proxy::view::{BackendView, View};
 use crate::snapshot::{Backend, Host};
 use crate::upstream::connect::ConnectLimits;
+use crate::upstream::endpoint::sni;
 use crate::upstream::pool::{Lease, Pool};
-use crate::upstream::upload::{Upload, UploadFault};
+use crate::upstream::upload::Upload;
 
 /// A request as the backend is to get it, but for `Host`, which is the endpoint's to say.
 #[derive(Debug)]
@@ -68,7 +68,11 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let replay = (repeatable && lease.is_reused()).then(|| copy_of(&request));
         let failed = match send(exchange, &mut lease, request, target.backend).await? {
             Ok(response) => {
-                let response = checked(response)?;
+                if response.version() < Version::HTTP_11 {
+                    // hyper would go on in HTTP/1.0, which has no chunked requests.
+                    lease.is_last();
+                }
+                let response = checked(response, view.snapshot.config.limits.header_count)?;
                 if let Some(timeout) = hop_by_hop::keep_alive_timeout(response.headers()) {
                     lease.is_kept_for(timeout);
                 }
@@ -128,8 +132,10 @@ struct Target<'a> {
     turn: usize,
     /// Whether a connection used before won't do any more.
     fresh: bool,
+    /// Endpoints that couldn't be reached.
+    unreachable: usize,
     host: HeaderValue,
-    server_name: Option<ServerName<'static>>,
+    server_name: Option<Cow<'a, ServerName<'static>>>,
 }
 
 impl<'a> Target<'a> {
@@ -139,7 +145,8 @@ impl<'a> Target<'a> {
         let visitor_host = outbound.visitor_host.clone();
         let host = visitor_host.clone();
         let turn = view.next_turn();
-        let mut target = Self { backend, view, visitor_host, turn, fresh: false, host, server_name: None };
+        let mut target =
+            Self { backend, view, visitor_host, turn, fresh: false, unreachable: 0, host, server_name: None };
         target.name();
         target
     }
@@ -156,8 +163,16 @@ impl<'a> Target<'a> {
             Host::Preserve => self.visitor_host.clone(),
             Host::Fixed(host) => host.clone(),
         };
-        self.server_name =
-            endpoint.tls.is_some().then(|| server_name(&self.host, &endpoint.url.host)).flatten();
+        self.server_name = match &self.backend.host {
+            _ if endpoint.tls.is_none() => None,
+            Host::Own => endpoint.server_name.as_ref().map(Cow::Borrowed),
+            // SNI follows `Host`; where that can't be a server's name, the endpoint's own is used.
+            Host::Preserve => sni(&self.host).map(Cow::Owned),
+            Host::Fixed(_) => self.backend.server_name.as_ref().map(Cow::Borrowed),
+        };
+        if self.server_name.is_none() {
+            self.server_name = endpoint.server_name.as_ref().map(Cow::Borrowed);
+        }
     }
 
     /// A connection: one used before where there is a good one, else a fresh one, to the next endpoint where this
@@ -174,7 +189,8 @@ impl<'a> Target<'a> {
                 Ok(lease) => return Ok(lease),
                 Err(failure) => failure,
             };
-            let others = self.view.pools.len() > exchange.attempts as usize;
+            self.unreachable += 1;
+            let others = self.unreachable < self.view.pools.len();
             let (number, fate) = (exchange.attempts, Fate::NotConnected);
             if !(others && may_follow(Attempt { number, fate, whole: true, idempotent: repeatable })) {
                 return Err(Error::Backend(failure));
@@ -192,35 +208,31 @@ impl<'a> Target<'a> {
             // ask the kernel, and the connection's own task hear of it, before one is taken.
             tokio::task::yield_now().await;
         }
-        self.pool().reuse(self.server_name.as_ref(), self.backend.keep(), !repeatable)
+        self.pool().reuse(self.server_name.as_deref(), self.backend.keep(), !repeatable)
     }
 
     async fn open(&self, exchange: &mut Exchange) -> Result<Lease, Failure> {
         let limits = ConnectLimits {
             connect: self.backend.timeouts.connect,
             write: exchange.view.snapshot.config.timeouts.idle_body,
+            header_count: exchange.view.snapshot.config.limits.header_count,
         };
         let began = Instant::now();
-        match self.pool().open(self.server_name.as_ref(), limits).await {
+        match self.pool().open(self.server_name.as_deref(), limits).await {
             Ok(lease) => {
                 let took = began.elapsed();
                 self.view.series.connect(took);
+                self.view.series.up(true);
                 exchange.connected(took);
                 Ok(lease)
             }
             Err(error) => {
+                self.view.series.up(false);
                 tracing::debug!(endpoint = %self.pool().endpoint().url.authority(), %error, "no connection");
                 Err(Failure::of_connect(&error))
             }
         }
     }
-}
-
-/// SNI follows `Host`; where that can't be a server's name, the endpoint's own is used.
-fn server_name(host: &HeaderValue, own: &str) -> Option<ServerName<'static>> {
-    let named = parse_authority(host.as_bytes()).map(|authority| authority.host.trim_matches(['[', ']']));
-    let name = named.and_then(|name| ServerName::try_from(name.to_owned()).ok());
-    name.or_else(|| ServerName::try_from(own.to_owned()).ok())
 }
 
 /// A second copy of a request without a body, for when the connection turns out to have been closed behind our
@@ -277,8 +289,8 @@ fn next_attempt(
 ) -> Result<Request<Upload>, Error> {
     let unsent = failed.take_message();
     let error = failed.into_error();
-    if let Some(fault) = exchange.upload().and_then(|upload| upload.fault()) {
-        return Err(Error::Refused(refusal_of(fault, exchange)));
+    if let Some(fault) = exchange.upload_fault() {
+        return Err(fault);
     }
     let failure = Failure::of_exchange(&error);
     let lost = lease.is_reused() && failure == Failure::Closed;
@@ -301,25 +313,37 @@ fn next_attempt(
     }
 }
 
-fn refusal_of(fault: UploadFault, exchange: &Exchange) -> Refusal {
-    match fault {
-        UploadFault::TooLarge => Refusal::BodyTooLarge,
-        UploadFault::Stalled => Refusal::BodyTimeout,
-        UploadFault::Broken => exchange.downstream.link.body_refusal().unwrap_or(Refusal::BodyBroken),
-    }
-}
-
 /// A response may be read in one way only; a switch of protocols that nobody asked for is none.
-fn checked(mut response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
-    let mut encodings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    let chunked = encodings.next().is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let one = encodings.next().is_none();
-    // Two framings in one response are an attempt at splitting it (RFC 9112 section 6.3).
-    let both =
-        [TRANSFER_ENCODING, CONTENT_LENGTH].iter().all(|framing| response.headers().contains_key(framing));
-    if !chunked || !one || both || response.status().is_informational() {
+fn checked(mut response: Response<Incoming>, most: usize) -> Result<Response<Incoming>, Error> {
+    if response.headers().len() > most {
+        return Err(Error::Backend(Failure::BadResponse));
+    }
+    let framed = one_encoding(response.headers()) && one_length(response.headers_mut());
+    if !framed || response.status().is_informational() {
         return Err(Error::Backend(Failure::BadResponse));
     }
     *response.version_mut() = Version::HTTP_11;
     Ok(response)
+}
+
+/// Whether the encoding is `chunked`, once, or none. Two framings in one response are an attempt at splitting it (RFC
+/// 9112 section 6.3).
+fn one_encoding(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(first) = encodings.next() else { return true };
+    let one = first.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+    one && !headers.contains_key(CONTENT_LENGTH)
+}
+
+/// Makes several equal lines one, which hyper has found equal; whether the length is a number then. A list is none,
+/// though hyper reads it.
+fn one_length(headers: &mut HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(first), several) = (lengths.next(), lengths.next().is_some()) else { return true };
+    let number = first.as_bytes().iter().all(u8::is_ascii_digit);
+    if several {
+        let first = first.clone();
+        headers.insert(CONTENT_LENGTH, first);
+    }
+    number
 }

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE};
+use http::header::{CONNECTION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
@@ -25,19 +25,29 @@ use crate::proxy::interim::Interim;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::reply;
 use crate::split::{Bucket, Choice, Policy, Visitor, choose, cookie};
-use crate::upstream::upload::Upload;
+use crate::upstream::upload::{Upload, UploadBounds};
 
-/// Answers one request.
+/// Answers one request. The exchange begins with the call, not with the first look at what is returned: hyper may
+/// find the connection closed in between.
 ///
 /// # Errors
 /// Never.
-pub async fn handle(
+pub fn handle(
     downstream: Rc<Downstream>,
     request: Request<Incoming>,
-) -> Result<Response<Answer>, Infallible> {
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
     let refused = downstream.link.begin();
     let (parts, body) = request.into_parts();
-    let mut exchange = Box::new(Exchange::begin(downstream, &parts));
+    let exchange = Box::new(Exchange::begin(downstream, &parts));
+    answer(exchange, refused, parts, body)
+}
+
+async fn answer(
+    mut exchange: Box<Exchange>,
+    refused: Option<Refusal>,
+    parts: Parts,
+    body: Incoming,
+) -> Result<Response<Answer>, Infallible> {
     let outcome = match refused {
         Some(refusal) => {
             exchange.is_unreadable();
@@ -116,7 +126,7 @@ fn chosen(exchange: &mut Exchange, route: usize, origin: &Origin, headers: &Head
     };
     let visitor = Visitor { headers, client: origin.client };
     let mut sequence = exchange.view.routes[route].sequence.borrow_mut();
-    let mut fresh = exchange.downstream.worker.fresh.borrow_mut();
+    let mut fresh = exchange.view.routes[route].fresh.borrow_mut();
     let choice = choose(&policy, &visitor, &mut sequence, &mut fresh);
     drop((sequence, fresh));
     exchange.goes_to(route, choice.position, choice.by);
@@ -138,14 +148,12 @@ fn outbound(
     let believed = (origin.client != peer.address).then(|| client_value(origin.client));
     let outgoing = Outgoing {
         origin,
-        host: &admitted.host,
         request_id: &exchange.request_id,
         now_ms: exchange.started_ms,
         version: parts.version,
         client: believed.as_ref().unwrap_or(&exchange.downstream.peer_value),
     };
     outgoing::rewrite(&mut parts.headers, &outgoing);
-    one_length(&mut parts.headers);
     Outbound {
         backend,
         method: parts.method,
@@ -154,15 +162,6 @@ fn outbound(
         upload: upload(exchange, body),
         expects_continue: admitted.expects_continue,
         visitor_host: admitted.host,
-    }
-}
-
-/// Several equal lengths are one (RFC 9112 section 6.3); differing ones have been refused.
-fn one_length(headers: &mut HeaderMap) {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if let (Some(first), Some(_)) = (lengths.next(), lengths.next()) {
-        let first = first.clone();
-        headers.insert(CONTENT_LENGTH, first);
     }
 }
 
@@ -179,7 +178,8 @@ fn upload(exchange: &mut Exchange, body: Incoming) -> Upload {
         return Upload::none();
     }
     let config = &exchange.view.snapshot.config;
-    let (upload, state) = Upload::new(body, config.limits.body_size, config.timeouts.idle_body);
+    let (size, idle) = (config.limits.body_size, config.timeouts.idle_body);
+    let (upload, state) = Upload::new(body, UploadBounds { size, idle, deadline: exchange.deadline() });
     exchange.uploads(state);
     upload
 }
@@ -189,7 +189,7 @@ fn returned(headers: &mut HeaderMap, origin: &Origin, authorities: &[String], bu
     hop_by_hop::strip_response(headers);
     let host = origin.host.to_str().unwrap_or_default();
     let public = response::Public { scheme: origin.scheme, host };
-    response::rewrite(headers, &public, authorities, true);
+    response::rewrite(headers, &public, authorities);
     if let Some(bucket) = bucket {
         let secure = origin.scheme == crate::headers::origin::Scheme::Https;
         headers.append(SET_COOKIE, cookie::set_cookie(bucket, secure));

@@ -6,7 +6,7 @@
 //! than a bound. Atomics, since hyper wants its callback to be `Sync`; both sides are on the worker's thread.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use arc_swap::ArcSwapOption;
@@ -22,6 +22,7 @@ pub struct Interim {
     /// The request whose response is awaited, by its number on the connection; 0 where there is none.
     awaited: AtomicU64,
     heads: ArcSwapOption<Vec<u8>>,
+    waiting: AtomicBool,
     writer: OnceLock<Waker>,
 }
 
@@ -33,7 +34,9 @@ impl Interim {
 
     /// The response's own head is next: what was not written by now is not written at all.
     pub fn close(&self) {
-        if self.awaited.swap(0, Ordering::Relaxed) != 0 && self.is_waiting() {
+        self.awaited.store(0, Ordering::Relaxed);
+        if self.is_waiting() {
+            self.waiting.store(false, Ordering::Relaxed);
             self.heads.store(None);
         }
     }
@@ -49,6 +52,7 @@ impl Interim {
             heads.extend_from_slice(&head);
         }
         self.heads.store(Some(heads.into()));
+        self.waiting.store(true, Ordering::Relaxed);
         if let Some(writer) = self.writer.get() {
             writer.wake_by_ref();
         }
@@ -56,13 +60,13 @@ impl Interim {
 
     /// Whether there is something to write.
     pub fn is_waiting(&self) -> bool {
-        self.heads.load().is_some()
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// What is to be written now. The task that asks is the connection's, and is woken for more.
     pub fn take(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
         self.writer.get_or_init(|| cx.waker().clone());
-        if !self.is_waiting() {
+        if !self.waiting.swap(false, Ordering::Relaxed) {
             return None;
         }
         self.heads.swap(None).map(|heads| heads.to_vec())

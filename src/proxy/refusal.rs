@@ -167,8 +167,8 @@ impl Refusal {
         }
     }
 
-    /// Whether what follows on the connection can still be framed. Only a request whose head was understood
-    /// leaves it so.
+    /// Whether the connection ends with it: always, but where there is only no route. Who sends what is refused isn't
+    /// worth reading on, and mostly what follows can't be framed.
     pub fn closes(self) -> bool {
         !matches!(self, Self::NoRoute)
     }

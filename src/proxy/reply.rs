@@ -4,15 +4,13 @@
 //! repeat a byte of the request but its id, which was checked.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
 
+use crate::headers::names;
 use crate::proxy::answer::Answer;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
-
-const X_CROSSFADE_ERROR: HeaderName = HeaderName::from_static("x-crossfade-error");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers an exchange with the error that ended it.
 pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
@@ -22,14 +20,18 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     let text = text(error, id.to_str().unwrap_or_default(), json);
     let length = text.len();
     let mut response = Response::new(Answer::of_ours(exchange, Bytes::from(text)));
-    *response.status_mut() = error.status();
+    let status = error.status();
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     let kind = if json { "application/json" } else { "text/html; charset=utf-8" };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CROSSFADE_ERROR, HeaderValue::from_static(error.reason()));
-    headers.insert(X_REQUEST_ID, id);
+    headers.insert(&names::X_CROSSFADE_ERROR, HeaderValue::from_static(error.reason()));
+    headers.insert(&names::X_REQUEST_ID, id);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
     if error.closes() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

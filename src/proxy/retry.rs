@@ -27,7 +27,7 @@ pub enum Fate {
     NotConnected,
     /// Nothing of the request left us.
     Unsent,
-    /// A connection that had carried another exchange closed before any byte of a response: most likely it
+    /// A connection that had carried another exchange closed before a whole response head: most likely it
     /// was closed as the request went out (RFC 9112 section 9.3.1).
     LostOnReused,
     /// Anything else: the backend had its chance.

@@ -4,12 +4,13 @@
 //! and the pools. It must never be seen by two threads.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::model::Name;
+use crate::config::model::{self, Name};
 use crate::snapshot::{self, Snapshot};
-use crate::split::Sequence;
+use crate::split::{FreshBuckets, Sequence};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::series::{BackendSeries, Series};
 use crate::upstream::endpoint::Endpoint;
@@ -29,22 +30,23 @@ pub struct View {
 }
 
 impl View {
-    /// The view of `snapshot` that goes on from `before`. `phase` in 0..1 spreads the workers' sequences.
-    pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>, metrics: &Metrics, phase: f64) -> Self {
+    /// The view of `snapshot` that goes on from `before`.
+    pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>, metrics: &Metrics, spread: Spread) -> Self {
+        let before = before.map_or_else(Known::default, Known::of);
         let routes = snapshot.config.routes.iter().zip(&snapshot.routes);
         let routes = routes.map(|(route, compiled)| {
-            let known = before.and_then(|view| view.route(&route.name));
-            RouteView::new(&route.name, &compiled.names, known, metrics, phase)
+            let known = before.routes.get(&route.name).copied();
+            RouteView::new(&route.name, &compiled.names, known, metrics, spread)
         });
         let routes = routes.collect();
         let bound = snapshot.config.limits.pool_idle;
-        let backend = |(model, backend): (&crate::config::model::Backend, &snapshot::Backend)| BackendView {
-            pools: backend.endpoints.iter().map(|endpoint| pool(endpoint, before, bound)).collect(),
-            turn: Cell::new(0),
+        let backend = |(model, backend): (&model::Backend, &snapshot::Backend)| BackendView {
+            pools: backend.endpoints.iter().map(|endpoint| before.pool(endpoint, bound)).collect(),
+            turn: Cell::new(before.turns.get(&model.name).copied().unwrap_or_default()),
             series: metrics.backend(model.name.as_str()),
         };
         let backends = snapshot.config.backends.iter().zip(&snapshot.backends).map(backend).collect();
-        Self { snapshot, routes, backends, unrouted: metrics.unrouted(None) }
+        Self { snapshot, routes, backends, unrouted: metrics.unrouted() }
     }
 
     /// All pools, each with how long its idle connections are kept.
@@ -52,10 +54,47 @@ impl View {
         let backends = self.backends.iter().zip(&self.snapshot.backends);
         backends.flat_map(|(view, backend)| view.pools.iter().map(|pool| (pool, backend.keep())))
     }
+}
 
-    fn route(&self, name: &Name) -> Option<(&RouteView, &[Name])> {
-        let at = self.snapshot.config.routes.iter().position(|route| route.name == *name)?;
-        Some((&self.routes[at], &self.snapshot.routes[at].names))
+/// What keeps workers from doing the same at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    /// Where sequences begin, 0 to 1.
+    pub phase: f64,
+    /// Where fresh buckets begin.
+    pub bucket: u64,
+}
+
+/// What goes on from the view before, by what it is called.
+#[derive(Default)]
+struct Known<'a> {
+    routes: HashMap<&'a Name, (&'a RouteView, &'a [Name])>,
+    pools: HashMap<u64, &'a Rc<Pool>>,
+    turns: HashMap<&'a Name, usize>,
+}
+
+impl<'a> Known<'a> {
+    fn of(view: &'a View) -> Self {
+        let snapshot = &view.snapshot;
+        let names = snapshot.config.routes.iter().map(|route| &route.name);
+        let routes = view.routes.iter().zip(snapshot.routes.iter().map(|route| route.names.as_slice()));
+        let pools = view.backends.iter().flat_map(|backend| &backend.pools);
+        let turns = snapshot.config.backends.iter().map(|backend| &backend.name);
+        Self {
+            routes: names.zip(routes).collect(),
+            pools: pools.map(|pool| (pool.endpoint().id, pool)).collect(),
+            turns: turns.zip(view.backends.iter().map(|backend| backend.turn.get())).collect(),
+        }
+    }
+
+    fn pool(&self, endpoint: &Arc<Endpoint>, bound: usize) -> Rc<Pool> {
+        match self.pools.get(&endpoint.id) {
+            Some(same) => {
+                same.keep_at_most(bound);
+                Rc::clone(same)
+            }
+            None => Rc::new(Pool::new(Arc::clone(endpoint), bound)),
+        }
     }
 }
 
@@ -64,6 +103,8 @@ impl View {
 pub struct RouteView {
     /// The exact split.
     pub sequence: RefCell<Sequence>,
+    /// Buckets for visitors without one: even for each route, so not shared between them.
+    pub fresh: RefCell<FreshBuckets>,
     /// By place of the backend in the route.
     pub series: Vec<Series>,
 }
@@ -74,19 +115,20 @@ impl RouteView {
         names: &[Name],
         known: Option<(&Self, &[Name])>,
         metrics: &Metrics,
-        phase: f64,
+        spread: Spread,
     ) -> Self {
         // Always new: a series of a pair that was removed and came back between two looks would count into
         // nothing.
         let series = names.iter().map(|name| metrics.series(route.as_str(), name.as_str())).collect();
-        let sequence = match known {
+        let (sequence, fresh) = match known {
             Some((before, old_names)) => {
                 let place = |name| old_names.iter().position(|old| old == name);
-                before.sequence.borrow().carried(&names.iter().map(place).collect::<Vec<_>>())
+                let sequence = before.sequence.borrow().carried(&names.iter().map(place).collect::<Vec<_>>());
+                (sequence, before.fresh.borrow().clone())
             }
-            None => Sequence::new(names.len(), phase),
+            None => (Sequence::new(names.len(), spread.phase), FreshBuckets::new(spread.bucket)),
         };
-        Self { sequence: RefCell::new(sequence), series }
+        Self { sequence: RefCell::new(sequence), fresh: RefCell::new(fresh), series }
     }
 }
 
@@ -108,16 +150,5 @@ impl BackendView {
             1 => 0,
             several => self.turn.replace(self.turn.get().wrapping_add(1)) % several,
         }
-    }
-}
-
-fn pool(endpoint: &Arc<Endpoint>, before: Option<&View>, bound: usize) -> Rc<Pool> {
-    let mut known = before.into_iter().flat_map(|view| &view.backends).flat_map(|backend| &backend.pools);
-    match known.find(|pool| pool.endpoint().id == endpoint.id) {
-        Some(same) => {
-            same.keep_at_most(bound);
-            Rc::clone(same)
-        }
-        None => Rc::new(Pool::new(Arc::clone(endpoint), bound)),
     }
 }

@@ -11,9 +11,8 @@ use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::proxy::view::View;
+use crate::proxy::view::{Spread, View};
 use crate::snapshot::publish::Published;
-use crate::split::FreshBuckets;
 use crate::telemetry::access_log::Buffer;
 use crate::telemetry::metrics::Metrics;
 
@@ -26,12 +25,11 @@ pub struct Worker {
     pub log: RefCell<Buffer>,
     /// Told when the first record is in them.
     pub log_pending: Notify,
-    /// Buckets for visitors without one.
-    pub fresh: RefCell<FreshBuckets>,
     published: Published,
     view: RefCell<Rc<View>>,
-    phase: f64,
+    spread: Spread,
     draining: Cell<bool>,
+    ended: Cell<bool>,
     random: RefCell<fastrand::Rng>,
 }
 
@@ -40,18 +38,19 @@ impl Worker {
     pub fn new(index: usize, workers: usize, published: Published, metrics: Metrics, log: Buffer) -> Self {
         // Worker 0 of 4 begins its sequences at 1/8, the next at 3/8: not all send their first 1 % at once.
         let phase = (index as f64 + 0.5) / workers as f64;
-        let view = View::new(published.current(), None, &metrics, phase);
         let mut random = fastrand::Rng::new();
+        let spread = Spread { phase, bucket: random.u64(..) };
+        let view = View::new(published.current(), None, &metrics, spread);
         Self {
-            fresh: RefCell::new(FreshBuckets::new(random.u64(..))),
             log: RefCell::new(log),
             log_pending: Notify::new(),
             view: RefCell::new(Rc::new(view)),
             draining: Cell::new(false),
+            ended: Cell::new(false),
             random: RefCell::new(random),
             metrics,
             published,
-            phase,
+            spread,
         }
     }
 
@@ -59,7 +58,7 @@ impl Worker {
     pub fn view(&self) -> Rc<View> {
         let mut view = self.view.borrow_mut();
         if let Some(snapshot) = self.published.newer_than(&view.snapshot) {
-            *view = Rc::new(View::new(snapshot, Some(&view), &self.metrics, self.phase));
+            *view = Rc::new(View::new(snapshot, Some(&view), &self.metrics, self.spread));
         }
         Rc::clone(&view)
     }
@@ -80,6 +79,16 @@ impl Worker {
     /// Whether the process is about to end.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// The time is up: what hasn't finished is cut off by us.
+    pub fn end(&self) {
+        self.ended.set(true);
+    }
+
+    /// Whether the time is up.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// A new request id: 128 random bits in hex.

@@ -58,9 +58,12 @@ pub async fn accept(
         }
     }
     let Ok(socket) = socket.into_std() else { return };
-    while let Ok((socket, peer)) = socket.accept() {
-        if socket.set_nonblocking(true).is_ok() {
-            seated(socket, peer);
+    loop {
+        match socket.accept() {
+            Ok((socket, peer)) if socket.set_nonblocking(true).is_ok() => seated(socket, peer),
+            Ok(_) => {}
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => break,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `server::worker` spawns one per accepted connection. It must never outlive the drain's end, nor take the
 //! worker with it when something in it panics.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -13,20 +14,17 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::config::limits::{HYPER_BUFFER, Limits};
+use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS, Limits};
 use crate::headers::origin::Scheme;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
 use crate::proxy::link::Link;
 use crate::proxy::worker::Worker;
-use crate::server::drain::{Draining, Phase};
+use crate::server::drain::Closing;
 use crate::server::guard::Guard;
 
-/// hyper's own bound on fields, kept on its stack; more cost an allocation a request.
-const HYPER_FIELDS: usize = 100;
-
 /// Serves the connection to its end.
-pub async fn serve(worker: Rc<Worker>, socket: TcpStream, peer: SocketAddr, mut draining: Draining) {
+pub async fn serve(worker: Rc<Worker>, socket: TcpStream, peer: SocketAddr, closing: Rc<Closing>) {
     // What is written is whole: the kernel must not wait for more. A dead socket says so at the first read.
     let _ = socket.set_nodelay(true);
     let Ok(local) = socket.local_addr() else { return };
@@ -39,12 +37,18 @@ pub async fn serve(worker: Rc<Worker>, socket: TcpStream, peer: SocketAddr, mut 
 
     let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
     let mut connection = pin!(builder(&limits).serve_connection(TokioIo::new(guard), service));
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = draining.reached(Phase::Closing) => {
+    let (mut waiting, mut told) = (None, false);
+    let outcome = poll_fn(|cx| {
+        waiting.get_or_insert_with(|| closing.wake(cx.waker()));
+        if closing.has_begun() && !std::mem::replace(&mut told, true) {
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
+        connection.as_mut().poll(cx)
+    });
+    let outcome = match outcome.await {
+        // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
+        Ok(()) => connection.await,
+        failed => failed,
     };
     if let Err(error) = outcome {
         tracing::debug!(%peer, %error, "connection ended");

@@ -3,6 +3,10 @@
 //!
 //! It must never cut off what could finish within the deadline.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,6 +54,48 @@ impl Drain {
         };
         self.0.send_replace(Phase::Ended);
         whole
+    }
+}
+
+/// [`Phase::Closing`] as the connections of one worker hear of it: the channel takes a lock shared by all threads
+/// whenever it is polled, which no request should.
+#[derive(Debug, Default)]
+pub struct Closing {
+    begun: Cell<bool>,
+    next: Cell<u64>,
+    waiting: RefCell<HashMap<u64, Waker>>,
+}
+
+impl Closing {
+    /// Whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Wakes everyone who waits.
+    pub fn begin(&self) {
+        self.begun.set(true);
+        self.waiting.take().into_values().for_each(Waker::wake);
+    }
+
+    /// Has `waker` woken when it begins, as long as the guard lives.
+    pub fn wake(self: &Rc<Self>, waker: &Waker) -> Waiting {
+        let place = self.next.replace(self.next.get() + 1);
+        self.waiting.borrow_mut().insert(place, waker.clone());
+        Waiting { closing: Rc::clone(self), place }
+    }
+}
+
+/// A connection that is to be woken.
+#[derive(Debug)]
+pub struct Waiting {
+    closing: Rc<Closing>,
+    place: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.closing.waiting.borrow_mut().remove(&self.place);
     }
 }
 

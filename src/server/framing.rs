@@ -243,10 +243,11 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     let absolute =
         || starts_with_ignoring_case(target, b"http://") || starts_with_ignoring_case(target, b"https://");
     let form = target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") || absolute();
-    if form && target.iter().copied().all(is_usual_in_target) {
+    let path = matches!(target.first(), Some(b'/' | b'*'));
+    if form && path && target.iter().copied().all(is_usual_in_target) {
         return Ok(());
     }
-    // The unusual is put to the parser that will have to read it; a fragment is never sent (RFC 9112 section
+    // The rest is put to the parser that will have to read it; a fragment is never sent (RFC 9112 section
     // 3.2).
     let readable = form && !target.contains(&b'#') && http::Uri::try_from(target).is_ok();
     if readable { Ok(()) } else { Err(Refusal::Target) }
@@ -271,6 +272,10 @@ fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
 
 /// Nothing but HTAB, visible ASCII, space and obs-text (RFC 9110 section 5.5).
 fn check_bytes(bytes: &[u8]) -> Result<(), Refusal> {
+    // Without a way out of the loop it is done by many bytes at a time.
+    if !bytes.iter().fold(false, |found, byte| found | is_control(*byte)) {
+        return Ok(());
+    }
     match bytes.iter().copied().find(|byte| is_control(*byte)) {
         Some(byte) => Err(control_refusal(byte)),
         None => Ok(()),
@@ -420,6 +425,22 @@ mod tests {
             ),
         ] {
             assert_eq!(verdict(head), Err(refusal), "{head:?}");
+        }
+    }
+
+    /// hyper refused these after us, with an answer of its own and no record.
+    #[test]
+    fn an_absolute_target_is_put_to_the_parser_that_reads_it() {
+        for (target, good) in [
+            ("http://a/", true),
+            ("http://a:80/x?y", true),
+            ("http://a:b:c/", false),
+            ("http:///x", false),
+            ("http://a@/", false),
+            ("https://?x", false),
+        ] {
+            let verdict = verdict(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(verdict.is_ok(), good, "{target}");
         }
     }
 

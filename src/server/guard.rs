@@ -46,6 +46,7 @@ pub struct Guard<S> {
     /// Informational responses that have begun to be written.
     interim: Bytes,
     lingering: Option<Lingering>,
+    closed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
@@ -66,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             write_stall: Stall::new(timeouts.idle_body),
             interim: Bytes::new(),
             lingering: None,
+            closed: false,
         }
     }
 
@@ -167,18 +169,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(if read == 0 { Read::Ended } else { Read::Held }))
     }
 
+    /// When a visitor who sends nothing has done so for too long, and what that is; nothing while that is right.
+    fn due(&self) -> Option<(Instant, Expired)> {
+        if !matches!(self.framer, Framer::Head { .. }) {
+            return None;
+        }
+        match (self.head_since, self.link.idle_since()) {
+            (Some(since), _) => Some((since + self.timeouts.request_head, Expired::Head)),
+            // The end of a response may still be on its way to a slow reader.
+            (None, Some(_)) if self.write_stall.is_pending() => None,
+            (None, Some(since)) if self.link.is_fresh() => {
+                Some((since + self.timeouts.request_head, Expired::Idle))
+            }
+            (None, Some(since)) => Some((since + self.timeouts.keep_alive, Expired::Idle)),
+            (None, None) => None,
+        }
+    }
+
     /// What to do about a visitor who sends nothing: nothing yet, or end it.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
-        if !matches!(self.framer, Framer::Head { .. }) {
-            return Poll::Pending;
-        }
-        let (due, expired) = match (self.head_since, self.link.idle_since()) {
-            (Some(since), _) => (since + self.timeouts.request_head, Expired::Head),
-            (None, Some(since)) if self.link.is_fresh() => {
-                (since + self.timeouts.request_head, Expired::Idle)
+        let Some((due, expired)) = self.due() else {
+            // hyper doesn't read anew when a response has gone: a timer has to look in then, so one always stands.
+            let period = self.timeouts.keep_alive;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(period)));
+            while timer.as_mut().poll(cx).is_ready() {
+                timer.as_mut().reset(Instant::now() + period);
             }
-            (None, Some(since)) => (since + self.timeouts.keep_alive, Expired::Idle),
-            (None, None) => return Poll::Pending,
+            return Poll::Pending;
         };
         // The timer of an earlier wait is left standing where it fires sooner: a busy connection never resets
         // it.
@@ -291,14 +308,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closed {
+            return Poll::Ready(Ok(()));
+        }
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-            let all_read = self.framer.between_messages() && self.pending.is_empty() && !self.refused;
-            if all_read {
-                return Poll::Ready(Ok(()));
-            }
         }
-        self.poll_linger(cx)
+        let all_read = self.framer.between_messages() && self.pending.is_empty() && !self.refused;
+        if !all_read {
+            ready!(self.poll_linger(cx))?;
+        }
+        self.closed = true;
+        Poll::Ready(Ok(()))
     }
 }
 

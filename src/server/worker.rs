@@ -18,7 +18,7 @@ use crate::proxy::worker::Worker;
 use crate::server::accept::accept;
 use crate::server::balance::{Accepted, Balance};
 use crate::server::connection;
-use crate::server::drain::{Draining, Phase};
+use crate::server::drain::{Closing, Draining, Phase};
 use crate::server::listener::Listener;
 use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::{Buffer, Sink};
@@ -72,7 +72,7 @@ async fn run(seed: Seed) -> usize {
         worker: Rc::clone(&worker),
         counts,
         open: Rc::clone(&open),
-        draining: draining.clone(),
+        closing: Rc::default(),
     });
 
     for (place, listener) in listeners.into_iter().enumerate() {
@@ -91,7 +91,8 @@ async fn run(seed: Seed) -> usize {
             drop(held);
         });
     }
-    tokio::task::spawn_local(take_handed(handed, Rc::clone(&room)));
+    tokio::task::spawn_local(take_handed(handed, Rc::clone(&room), draining.clone()));
+    tokio::task::spawn_local(close(Rc::clone(&room.closing), draining.clone()));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     tokio::task::spawn_local(flush(Rc::clone(&worker)));
 
@@ -99,7 +100,7 @@ async fn run(seed: Seed) -> usize {
     worker.drain();
     tokio::select! {
         () = open.none() => {}
-        () = draining.reached(Phase::Ended) => {}
+        () = draining.reached(Phase::Ended) => worker.end(),
     }
     worker.log.borrow_mut().flush();
     open.count.get()
@@ -111,7 +112,7 @@ struct Room {
     worker: Rc<Worker>,
     counts: Vec<Connections>,
     open: Rc<Open>,
-    draining: Draining,
+    closing: Rc<Closing>,
 }
 
 impl Room {
@@ -121,7 +122,7 @@ impl Room {
         let counted = self.counts[listener].open();
         let held = self.open.hold();
         let witness = Witness { metrics: self.worker.metrics.clone(), worker: self.index };
-        let serving = connection::serve(Rc::clone(&self.worker), socket, peer, self.draining.clone());
+        let serving = connection::serve(Rc::clone(&self.worker), socket, peer, Rc::clone(&self.closing));
         tokio::task::spawn_local(async move {
             serving.await;
             drop((witness, counted, held, seat));
@@ -176,10 +177,24 @@ impl Drop for Held {
     }
 }
 
-async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>) {
+/// Until the drain begins; what is on its way then is taken, what comes later goes back to who sent it.
+async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut draining: Draining) {
+    let _held = room.open.hold();
+    loop {
+        tokio::select! {
+            accepted = handed.recv() => accepted.into_iter().for_each(|accepted| room.admit(accepted)),
+            () = draining.reached(Phase::Draining) => break,
+        }
+    }
+    handed.close();
     while let Some(accepted) = handed.recv().await {
         room.admit(accepted);
     }
+}
+
+async fn close(closing: Rc<Closing>, mut draining: Draining) {
+    draining.reached(Phase::Closing).await;
+    closing.begin();
 }
 
 async fn sweep(worker: Rc<Worker>) {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use rustls::pki_types::ServerName;
 
 use crate::config::model::{self, BackendIndex, Config, EndpointUrl, HostPolicy, Name};
 use crate::routing::Router;
 use crate::snapshot::registry::{Registry, RegistryError};
-use crate::upstream::endpoint::Endpoint;
+use crate::upstream::endpoint::{Endpoint, sni};
 
 /// What serves requests.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub struct Backend {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Which `Host` it gets.
     pub host: Host,
+    /// The name in TLS that goes with a fixed `Host`.
+    pub server_name: Option<ServerName<'static>>,
     /// Its own authorities in lower case: what must not reach the visitor in a `Location`.
     pub authorities: Vec<String>,
     /// How long to wait for it.
@@ -102,7 +105,11 @@ impl Backend {
                 Host::Fixed(HeaderValue::try_from(name).map_err(|_| RegistryError::Host(name.clone()))?)
             }
         };
-        Ok(Self { endpoints, host, authorities, timeouts: backend.timeouts })
+        let server_name = match &host {
+            Host::Fixed(host) => sni(host),
+            Host::Own | Host::Preserve => None,
+        };
+        Ok(Self { endpoints, host, server_name, authorities, timeouts: backend.timeouts })
     }
 
     /// The longest that an idle connection to it is kept.

@@ -13,7 +13,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
 use crate::config::limits::CONFIG_POLL;
-use crate::control::command::{Command, Commands};
+use crate::control::command::{Command, Commands, Source};
 use crate::source::file::{read, read_at_rest};
 use crate::source::symlinks::directories;
 use crate::telemetry::events::{ConfigEvent, Event};
@@ -33,11 +33,16 @@ pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, hangup: S
         }
         // Most looks find what was there before, and need no rest.
         let now = read(&path);
-        if matches!(hint, Hint::Look) && now.as_ref().ok() == last.as_ref() && !missing {
+        let same = now.as_ref().ok() == last.as_ref() && !missing;
+        if matches!(hint, Hint::Look) && same {
             continue;
         }
         hints.renew(&path);
-        let source = if matches!(hint, Hint::Hangup) { "SIGHUP" } else { "file" };
+        // Something else may live in the file's directory, such as a log.
+        if matches!(hint, Hint::Event) && same {
+            continue;
+        }
+        let source = if matches!(hint, Hint::Hangup) { Source::Hangup } else { Source::File };
         match read_at_rest(&path).await {
             Ok(bytes) => {
                 let again = matches!(hint, Hint::Hangup) || std::mem::take(&mut missing);

@@ -159,7 +159,9 @@ fn find_bucket(policy: &Policy<'_>, visitor: &Visitor<'_>, fresh: &mut FreshBuck
             cookie::bucket(visitor.headers).map_or_else(|| Found::Fresh(fresh.draw()), Found::Known)
         }
         Sticky::Header(header) => of_key(visitor.headers.get(header).map(HeaderValue::as_bytes)),
-        Sticky::UserCookie(name) => of_key(cookie::find(visitor.headers, name).next()),
+        Sticky::UserCookie(name) => {
+            of_key(cookie::find(visitor.headers, name).find(|value| !value.is_empty()))
+        }
         Sticky::ClientAddress => Found::Known(of_address(visitor.client, policy.route)),
     }
 }

@@ -1,10 +1,10 @@
 //! What happens to the process as a whole, told in one place: an [`Event`] each, with a fixed name and typed
 //! fields.
 //!
-//! The control thread, the workers' edges (accepting, draining) and the access log's writer tell them; `main`
-//! calls [`init`] before anything else. Nothing on the path of a request may: the log is written where it is
-//! told, and a terminal that stands still would stop a worker. What happens to one request is its access
-//! record's.
+//! The control thread, the workers' edges (accepting, draining) and the access log's writer tell them; `cli`
+//! calls [`init`] before anything else. They go over a [`queue`] to a thread of its own, so that a standard error
+//! that stands still stops nobody. Nothing on the path of a request tells any but for debugging: what happens to
+//! one request is its access record's.
 
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -17,6 +17,8 @@ use tracing::{Subscriber, error, info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::telemetry::queue::{self, Queue};
 
 /// Something that changed. Its name in the log is the field `event`.
 #[derive(Clone, Copy)]
@@ -34,6 +36,8 @@ pub enum Event<'a> {
     DrainStarted { timeout: Duration },
     /// Everything has finished, or was cut off: so many connections.
     DrainEnded { took: Duration, cut: usize },
+    /// A part of the control thread has ended, which is a defect; visitors are served on.
+    TaskEnded { name: &'a str },
     /// A panic ended one connection.
     Panicked { worker: usize, message: &'a dyn Display },
     /// See [`ConfigEvent`].
@@ -67,6 +71,9 @@ impl Event<'_> {
             }
             Event::DrainEnded { took, cut } => {
                 info!(event = "drain.ended", took_s = took.as_secs_f64(), cut, "drained");
+            }
+            Event::TaskEnded { name } => {
+                error!(event = "control.task-ended", name, "no change is taken any more; restart crossfade");
             }
             Event::Panicked { worker, message } => {
                 error!(event = "connection.panicked", worker, %message, "a panic ended a connection");
@@ -135,6 +142,8 @@ pub enum AccessLogEvent<'a> {
     Failing { error: &'a dyn Display },
     /// Records are written again.
     Recovered,
+    /// The process ends, and the target took no more: what is left is lost.
+    GaveUp,
 }
 
 impl AccessLogEvent<'_> {
@@ -150,6 +159,7 @@ impl AccessLogEvent<'_> {
             Self::Failing { error } => {
                 error!(event = "access-log.failing", %error, "access records are lost");
             }
+            Self::GaveUp => error!(event = "access-log.gave-up", "the last access records are lost"),
             Self::Recovered => info!(event = "access-log.recovered", "access records are written again"),
         }
     }
@@ -190,6 +200,9 @@ pub enum InitError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// There is no thread to write them.
+    #[error("events have no thread to write them: {0}; raise the limit on threads")]
+    Thread(#[from] std::io::Error),
     /// [`init`] was called before.
     #[error("events are written already: start them once")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -204,8 +217,15 @@ pub fn init(format: EventFormat) -> Result<(), InitError> {
     let value = std::env::var_os(VARIABLE).unwrap_or_default();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = std::io::stderr().is_terminal() && !no_color;
-    subscriber(format, filter(&value.to_string_lossy())?, colour, std::io::stderr).try_init()?;
+    let filter = filter(&value.to_string_lossy())?;
+    subscriber(format, filter, colour, Queue::start(std::io::stderr())?).try_init()?;
     Ok(())
+}
+
+/// Waits until everything told so far is written, for [`EVENT_CLOSE`](crate::config::limits::EVENT_CLOSE) at the
+/// most. Called before the process ends, and before something else is written to standard error.
+pub fn flush() {
+    queue::flush();
 }
 
 fn filter(value: &str) -> Result<EnvFilter, InitError> {

@@ -64,7 +64,7 @@ const CONNECT: Named = (
     "crossfade_backend_connect_seconds",
     "How long new connections to the backend took, TCP and TLS together, in seconds.",
 );
-const UP: Named = ("crossfade_backend_up", "1 if the backend takes requests, else 0.");
+const UP: Named = ("crossfade_backend_up", "0 if the last new connection to the backend failed, else 1.");
 const MODE: Named = ("crossfade_mode", "1 for the mode that the route is in, 0 for the others.");
 const HELD: Named = ("crossfade_held_requests", "Requests that wait for the route's hold to end.");
 

@@ -47,9 +47,9 @@ impl Metrics {
         self.0.pairs.series(route, backend)
     }
 
-    /// Counts of the requests of `route` that had no backend; without a route, of those that had none either.
-    pub fn unrouted(&self, route: Option<&str>) -> Series {
-        self.0.pairs.series(route.unwrap_or(NONE), NONE)
+    /// Counts of the requests that had no route, and so no backend.
+    pub fn unrouted(&self) -> Series {
+        self.0.pairs.series(NONE, NONE)
     }
 
     /// Counts of one backend. As for [`series`](Self::series), once per worker and snapshot.
@@ -97,7 +97,7 @@ impl Metrics {
         self.0.process.last_reload_successful.set(0);
     }
 
-    /// A request was refused before it had a backend. A reason that isn't among [`Reasons::rejections`]
+    /// A request was refused for what the visitor sent. A reason that isn't among [`Reasons::rejections`]
     /// counts as `other`.
     pub fn rejected(&self, reason: &'static str) {
         self.0.rejected.count(reason);
@@ -433,12 +433,10 @@ mod tests {
     #[test]
     fn requests_without_a_backend_count_under_none() {
         let metrics = metrics(WEB);
-        metrics.unrouted(None).request(MethodLabel::Get, 400);
-        metrics.unrouted(Some("web")).request(MethodLabel::Get, 413);
+        metrics.unrouted().request(MethodLabel::Get, 400);
         metrics.rejected("no-route");
         for sample in [
             r#"crossfade_requests_total{route="none",backend="none",method="GET",code="400"}"#,
-            r#"crossfade_requests_total{route="web",backend="none",method="GET",code="413"}"#,
             r#"crossfade_rejected_requests_total{reason="no-route"}"#,
         ] {
             assert_eq!(value(&metrics, sample), Some(1.0), "{sample}");

@@ -10,5 +10,6 @@ pub mod events;
 mod families;
 pub mod metrics;
 mod pairs;
+pub mod queue;
 pub mod record;
 pub mod series;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::series::{BackendCounts, BackendSeries, Reasons, Series, Shard};
 
-/// The label of a route or backend that a request never got to.
+/// The label of a route or backend that a request never got to; nothing else can be called so.
 pub(super) const NONE: &str = "none";
 
 /// All pairs and backends.
@@ -62,14 +62,12 @@ impl Pairs {
             pairs.entry(key).or_insert(pair);
         };
         shares.iter().for_each(|share| keep(share.route, share.backend, Some(share.weight_ratio)));
-        // After the named ones: a route that is really called so keeps its weight.
-        shares.iter().for_each(|share| keep(share.route, NONE, None));
         keep(NONE, NONE, None);
         drop(pairs);
 
         let mut backends = lock(&self.backends);
         backends.retain(|name, _| shares.iter().any(|share| share.backend == name));
-        for share in shares.iter().filter(|share| share.backend != NONE) {
+        for share in shares {
             backends.entry(share.backend.to_owned()).or_default();
         }
     }

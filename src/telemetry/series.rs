@@ -99,7 +99,7 @@ impl BackendSeries {
         self.backend.connect.observe(took);
     }
 
-    /// Whether the backend takes requests. It does until told otherwise.
+    /// Whether the last connection that was tried stood. It does until told otherwise.
     pub fn up(&self, up: bool) {
         self.backend.up.store(u64::from(up), Relaxed);
     }
@@ -177,7 +177,7 @@ pub struct Reasons {
     pub failures: &'static [&'static str],
     /// Why a further attempt began.
     pub retries: &'static [&'static str],
-    /// Why a request was refused before it had a backend.
+    /// Why a request was refused for what the visitor sent.
     pub rejections: &'static [&'static str],
 }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::config::limits::HYPER_BUFFER;
+use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::io::UpstreamIo;
 use crate::upstream::upload::Upload;
@@ -37,6 +37,8 @@ pub struct ConnectLimits {
     pub connect: Duration,
     /// A write without progress, later.
     pub write: Duration,
+    /// Fields of a response.
+    pub header_count: usize,
 }
 
 /// Connects to the endpoint's addresses in turn, from place `turn` on, until one answers.
@@ -57,7 +59,7 @@ pub async fn connect(
         // The addresses that are left share the time that is left: a dead one must not use it all up.
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - nth).unwrap_or(u32::MAX);
-        let attempt = open(address, endpoint.tls.as_ref(), server_name, limits.write);
+        let attempt = open(address, endpoint.tls.as_ref(), server_name, limits);
         match tokio::time::timeout(share, attempt).await {
             Ok(Ok(sender)) => return Ok(Connected { sender, address }),
             Ok(Err(error)) => last = error,
@@ -71,7 +73,7 @@ async fn open(
     address: SocketAddr,
     tls: Option<&Arc<ClientConfig>>,
     server_name: Option<&ServerName<'static>>,
-    write_limit: Duration,
+    limits: ConnectLimits,
 ) -> Result<SendRequest<Upload>, ConnectError> {
     let socket = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
     // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at
@@ -81,22 +83,25 @@ async fn open(
         (Some(config), Some(name)) => {
             let connector = TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
-            handshake(stream, write_limit).await
+            handshake(stream, limits).await
         }
-        (Some(_), None) | (None, _) => handshake(socket, write_limit).await,
+        (Some(_), None) => Err(ConnectError::Tls(io::ErrorKind::InvalidInput.into())),
+        (None, _) => handshake(socket, limits).await,
     }
 }
 
-async fn handshake<S>(socket: S, write_limit: Duration) -> Result<SendRequest<Upload>, ConnectError>
+async fn handshake<S>(socket: S, limits: ConnectLimits) -> Result<SendRequest<Upload>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let io = TokioIo::new(UpstreamIo::new(socket, write_limit));
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(HYPER_BUFFER)
-        .handshake(io)
-        .await
-        .map_err(|error| ConnectError::Tcp(io::Error::other(error)))?;
+    let io = TokioIo::new(UpstreamIo::new(socket, limits.write));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HYPER_BUFFER);
+    if limits.header_count > HYPER_FIELDS {
+        builder.max_headers(limits.header_count);
+    }
+    let made = builder.handshake(io).await;
+    let (sender, connection) = made.map_err(|error| ConnectError::Tcp(io::Error::other(error)))?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "upstream connection ended");

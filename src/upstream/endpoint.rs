@@ -7,13 +7,17 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use crate::config::limits::DNS_KEEP;
 use crate::config::model::{EndpointUrl, Scheme};
+use crate::headers::authority::parse_authority;
 
 /// An endpoint: shared by all workers and every snapshot that names it.
 pub struct Endpoint {
@@ -23,9 +27,14 @@ pub struct Endpoint {
     pub url: EndpointUrl,
     /// Its own authority, as `Host` carries it.
     pub authority: HeaderValue,
+    /// Its own name in TLS, unless another is configured.
+    pub server_name: Option<ServerName<'static>>,
     /// How to speak TLS with it, where it does.
     pub tls: Option<Arc<ClientConfig>>,
     addresses: ArcSwap<Vec<SocketAddr>>,
+    /// Every address of the last few minutes and when it was last found: names answer with a changing part of theirs.
+    recent: ArcSwap<Vec<(SocketAddr, Instant)>>,
+    lookups: AtomicU8,
 }
 
 impl Endpoint {
@@ -36,12 +45,14 @@ impl Endpoint {
     pub fn new(id: u64, url: EndpointUrl, tls: Option<Arc<ClientConfig>>) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint(url.authority());
         let authority = HeaderValue::try_from(url.authority()).map_err(|_| invalid())?;
-        if url.scheme == Scheme::Https {
-            ServerName::try_from(url.host.as_str()).map_err(|_| invalid())?;
+        let server_name = ServerName::try_from(url.host.clone()).ok();
+        if url.scheme == Scheme::Https && server_name.is_none() {
+            return Err(invalid());
         }
         let literal = url.host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, url.port));
         let addresses = ArcSwap::from_pointee(literal.into_iter().collect());
-        Ok(Self { id, url, authority, tls, addresses })
+        let (recent, lookups) = (ArcSwap::default(), AtomicU8::new(Lookups::None as u8));
+        Ok(Self { id, url, authority, server_name, tls, addresses, recent, lookups })
     }
 
     /// The addresses to connect to now; none while the name has never been resolved.
@@ -54,10 +65,38 @@ impl Endpoint {
         self.url.host.parse::<IpAddr>().is_err()
     }
 
-    /// Replaces the addresses; says whether they differ from before.
-    pub fn publish(&self, mut addresses: Vec<SocketAddr>) -> bool {
+    /// Whether its name waits for its first lookup.
+    pub fn is_new(&self) -> bool {
+        self.is_named() && self.lookups.load(Ordering::Relaxed) == Lookups::None as u8
+    }
+
+    /// Whether its name has no address, although it was looked up.
+    pub fn is_unresolved(&self) -> bool {
+        self.addresses.load().is_empty()
+    }
+
+    /// Notes how a lookup went; says whether the one before went otherwise.
+    pub fn looked_up(&self, found: bool) -> bool {
+        let now = if found { Lookups::Found } else { Lookups::Failed } as u8;
+        self.lookups.swap(now, Ordering::Relaxed) != now
+    }
+
+    /// Whether it had this address within [`DNS_KEEP`].
+    pub fn has_had(&self, address: SocketAddr) -> bool {
+        self.addresses.load().contains(&address)
+            || self.recent.load().iter().any(|(recent, _)| *recent == address)
+    }
+
+    /// Replaces the addresses by those found `now`; says whether they differ from before.
+    pub fn publish(&self, mut addresses: Vec<SocketAddr>, now: Instant) -> bool {
         addresses.sort_unstable();
         addresses.dedup();
+        let before = self.recent.load();
+        let earlier = before.iter().filter(|(address, found)| {
+            !addresses.contains(address) && now.saturating_duration_since(*found) < DNS_KEEP
+        });
+        let recent = addresses.iter().map(|&address| (address, now)).chain(earlier.copied()).collect();
+        self.recent.store(Arc::new(recent));
         let differs = **self.addresses.load() != addresses;
         if differs {
             self.addresses.store(Arc::new(addresses));
@@ -66,10 +105,24 @@ impl Endpoint {
     }
 }
 
+/// How the last lookup of a name went.
+enum Lookups {
+    /// There was none.
+    None,
+    Found,
+    Failed,
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("id", &self.id).field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// The name in TLS (SNI) that goes with a `Host`; nothing where that can't be one.
+pub fn sni(host: &HeaderValue) -> Option<ServerName<'static>> {
+    let host = parse_authority(host.as_bytes())?.host.trim_matches(['[', ']']);
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 /// A host that parsed in a URL and yet can't be sent.

@@ -60,6 +60,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.write_stall.check(cx, outcome)
     }
 }

@@ -45,7 +45,7 @@ impl Pool {
         &self.endpoint
     }
 
-    /// The connection used last that is still good: open, ready, to an address the name still has, with this
+    /// The connection used last that is still good: open, ready, to an address the name has or had lately, with this
     /// SNI. What can't be sent twice asks for a `proven` one, see [`CLOSE_SHOWS`].
     pub fn reuse(
         self: &Rc<Self>,
@@ -81,11 +81,12 @@ impl Pool {
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
         let connected = connect(&self.endpoint, server_name, turn, limits).await?;
         let server_name = server_name.cloned();
-        let link = PooledLink { address: connected.address, server_name, exchanges: 0, promised: None };
+        let link =
+            PooledLink { address: connected.address, server_name, exchanges: 0, promised: None, last: false };
         Ok(Lease { sender: connected.sender, pool: Rc::clone(self), link })
     }
 
-    /// Closes what has been idle for longer than `keep`, or goes to an address that the name no longer has.
+    /// Closes what has been idle for longer than `keep`, or goes to an address that the name has long lost.
     pub fn sweep(&self, now: Instant, keep: Duration) {
         self.idle.borrow_mut().retain(|idle| idle.is_good(&self.endpoint, now, keep));
     }
@@ -113,11 +114,6 @@ impl Lease {
         self.link.exchanges > 0
     }
 
-    /// Whether the backend has closed it, as far as this side knows.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
     /// Sends one request and waits for the response's head.
     ///
     /// # Errors
@@ -135,10 +131,15 @@ impl Lease {
         self.link.promised = Some(timeout.saturating_sub(Duration::from_secs(1)));
     }
 
+    /// It carries no further exchange.
+    pub fn is_last(&mut self) {
+        self.link.last = true;
+    }
+
     /// The exchange is over to its last byte, both ways.
     pub fn give_back(self) {
         let Self { sender, pool, mut link } = self;
-        if !sender.is_closed() {
+        if !sender.is_closed() && !link.last {
             link.exchanges = link.exchanges.saturating_add(1);
             pool.put(Idle { sender, link, since: Instant::now() });
         }
@@ -157,7 +158,7 @@ impl Idle {
         let keep = self.link.promised.map_or(keep, |promised| promised.min(keep));
         !self.sender.is_closed()
             && now.saturating_duration_since(self.since) < keep
-            && endpoint.addresses().contains(&self.link.address)
+            && endpoint.has_had(self.link.address)
     }
 
     fn serves(&self, server_name: Option<&ServerName<'static>>) -> bool {
@@ -179,4 +180,6 @@ struct PooledLink {
     exchanges: u32,
     /// How long it may idle by the backend's own word.
     promised: Option<Duration>,
+    /// Whether it ends with this exchange.
+    last: bool,
 }

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::upstream::endpoint::Endpoint;
 
@@ -27,7 +27,7 @@ pub async fn refresh(endpoint: &Endpoint, limit: Duration) -> Result<bool, Looku
     if found.is_empty() {
         return Err(LookupError::Empty(name()));
     }
-    Ok(endpoint.publish(found))
+    Ok(endpoint.publish(found, Instant::now()))
 }
 
 /// Looks all of them up at once; returns what went wrong, and whose addresses changed.

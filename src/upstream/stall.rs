@@ -15,30 +15,38 @@ use tokio::time::{Instant, Sleep};
 #[derive(Debug)]
 pub struct Stall {
     limit: Duration,
-    pending: bool,
+    since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
     /// Nothing may stand still for longer than `limit`.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, pending: false, timer: None }
+        Self { limit, since: None, timer: None }
     }
 
     /// Something moved.
     pub fn progress(&mut self) {
-        self.pending = false;
+        self.since = None;
+    }
+
+    /// Whether something pended when it was last looked at.
+    pub fn is_pending(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Something pends; ready when it has for too long.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.pending {
-            self.pending = true;
-            timer.as_mut().reset(Instant::now() + limit);
+        let due = *self.since.get_or_insert_with(Instant::now) + self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        // The timer of an earlier wait is left standing, and looks at the time when it fires.
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
         }
-        timer.as_mut().poll(cx)
+        Poll::Pending
     }
 
     /// The outcome of a write or read, or [`io::ErrorKind::TimedOut`] where it has been pending for too long.

@@ -34,11 +34,12 @@ impl Upload {
         Self(None)
     }
 
-    /// The visitor's body; `size` bounds it in bytes, `idle` its pauses.
-    pub fn new(body: Incoming, size: Option<u64>, idle: Duration) -> (Self, Rc<UploadState>) {
+    /// The visitor's body.
+    pub fn new(body: Incoming, bounds: UploadBounds) -> (Self, Rc<UploadState>) {
         let state = Rc::new(UploadState::default());
-        let streaming =
-            Streaming { body, state: Rc::clone(&state), left: size, stall: Stall::new(idle), gate: None };
+        let UploadBounds { size, idle, deadline } = bounds;
+        let stall = Stall::new(idle);
+        let streaming = Streaming { body, state: Rc::clone(&state), left: size, stall, deadline, gate: None };
         (Self(Some(Box::new(streaming))), state)
     }
 
@@ -77,6 +78,17 @@ impl Body for Upload {
     }
 }
 
+/// What an upload may take.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadBounds {
+    /// Bytes; nothing for any.
+    pub size: Option<u64>,
+    /// Without a byte.
+    pub idle: Duration,
+    /// When the whole exchange has to be over.
+    pub deadline: Instant,
+}
+
 /// How an upload goes, for the side that waits for the response.
 #[derive(Debug, Default)]
 pub struct UploadState {
@@ -91,7 +103,7 @@ impl UploadState {
         self.bytes.get()
     }
 
-    /// When its last byte went to the backend.
+    /// When hyper took its last byte from us.
     pub fn ended(&self) -> Option<Instant> {
         self.ended.get()
     }
@@ -108,7 +120,7 @@ pub enum UploadFault {
     /// More bytes than `limits.body_size`.
     #[error("the request's body is over the limit")]
     TooLarge,
-    /// No byte for `timeouts.idle_body`.
+    /// No byte for `timeouts.idle_body`, or not whole within `timeouts.request`.
     #[error("the request's body stalled")]
     Stalled,
     /// The connection ended, or the framing is broken.
@@ -123,6 +135,7 @@ struct Streaming {
     state: Rc<UploadState>,
     left: Option<u64>,
     stall: Stall,
+    deadline: Instant,
     gate: Option<Gate>,
 }
 
@@ -145,6 +158,10 @@ impl Streaming {
 
     fn account(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadFault> {
         self.stall.progress();
+        // The response may be whole already, and nothing else look at the time.
+        if Instant::now() > self.deadline {
+            return Err(self.fail(UploadFault::Stalled));
+        }
         if let Some(trailers) = frame.trailers_mut() {
             outgoing::strip_trailers(trailers);
             // Nothing can follow them, and hyper doesn't ask.

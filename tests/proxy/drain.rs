@@ -109,7 +109,8 @@ fn what_does_not_end_in_time_is_cut_off_and_recorded() {
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "it took {took:?}");
     assert!(visitor.rest().len() < 10, "cut, not completed");
-    assert_eq!(proxy.record()["path"], "/slow", "what is cut off is recorded, too");
+    let record = proxy.record();
+    assert_eq!((&record["path"], &record["reason"]), (&"/slow".into(), &"drained".into()), "recorded, too");
 }
 
 #[test]

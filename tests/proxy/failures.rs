@@ -1,6 +1,5 @@
 //! What a backend does wrong gets 502 or 504 with its reason: one access record, one count, whatever happens.
 
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::kit::backend::{Full, Refusing};
@@ -337,82 +336,6 @@ fn a_backend_over_tls_gets_server_name_and_host_as_configured() {
 }
 
 #[test]
-fn a_visitor_who_leaves_before_the_answer() {
-    let (backend, proxy) = before_slow(|mut peer| {
-        peer.request();
-        peer.hang();
-    });
-    let mut visitor = proxy.visit();
-    visitor.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
-    backend.next();
-    drop(visitor);
-    is_gone(&backend, &proxy, 499);
-}
-
-#[test]
-fn a_visitor_who_resets_before_the_answer() {
-    let (backend, proxy) = before_slow(|mut peer| {
-        peer.request();
-        peer.hang();
-    });
-    let mut visitor = proxy.visit();
-    visitor.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
-    backend.next();
-    visitor.reset();
-    is_gone(&backend, &proxy, 499);
-}
-
-#[test]
-fn a_visitor_who_leaves_within_the_upload() {
-    for head in ["Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
-        let (backend, proxy) = before_slow(|mut peer| drop(peer.request()));
-        let mut visitor = proxy.visit();
-        visitor.send(format!("POST /x HTTP/1.1\r\nHost: a\r\n{head}"));
-        wait_until("the backend has it", || backend.accepted() == 1);
-        drop(visitor);
-        // It may have half-closed only, and is told so; nobody can know.
-        is_gone_by(&backend, &proxy, 400, "body_broken");
-        assert!(backend.seen().iter().all(|request| !request.whole), "it must not pass for whole");
-    }
-}
-
-#[test]
-fn a_visitor_who_leaves_within_the_answer() {
-    let (backend, proxy) = before_slow(|mut peer| {
-        peer.request();
-        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
-        peer.hang();
-    });
-    let mut visitor = proxy.visit();
-    visitor.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(visitor.head().status(), 200);
-    visitor.socket.shutdown(Shutdown::Both).unwrap();
-    drop(visitor);
-    is_gone(&backend, &proxy, 200);
-}
-
-fn before_slow(script: impl Fn(Peer) + Send + Sync + 'static) -> (Backend, Proxy) {
-    let backend = Backend::start(script);
-    let proxy = Proxy::start(&Config::of(&backend));
-    (backend, proxy)
-}
-
-fn is_gone(backend: &Backend, proxy: &Proxy, status: u16) {
-    is_gone_by(backend, proxy, status, "visitor_gone");
-}
-
-/// The visitor's leaving is recorded once, is no fault of the backend's, and ends the backend's work.
-fn is_gone_by(backend: &Backend, proxy: &Proxy, status: u16, reason: &str) {
-    wait_until("the upstream connection is closed", || backend.open() == 0);
-    proxy.wait_for_metric(ENDED, &[("backend", "only"), ("code", &status.to_string())], 1.0);
-    proxy.wait_for_metric("crossfade_requests_in_flight", &[("backend", "only")], 0.0);
-    let record = proxy.only_record();
-    assert_eq!((&record["status"], &record["reason"]), (&status.into(), &reason.into()), "{record}");
-    assert_eq!(proxy.metric(FAILURES, &[]) as u64, 0);
-    assert_eq!(proxy.metric(ENDED, &[("backend", "only")]) as u64, 1);
-}
-
-#[test]
 fn an_answer_of_any_framing_leaves_a_record_without_a_reason() {
     let backend = Backend::by(|request| match request.target() {
         "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_owned(),
@@ -439,7 +362,8 @@ fn an_answer_of_any_framing_leaves_a_record_without_a_reason() {
 
 #[test]
 fn a_visitor_who_half_closes_within_the_upload_is_told() {
-    let (_backend, proxy) = before_slow(|mut peer| drop(peer.request()));
+    let backend = Backend::start(|mut peer| drop(peer.request()));
+    let proxy = Proxy::start(&Config::of(&backend));
     let mut visitor = proxy.visit();
     visitor.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf");
     visitor.half_close();
@@ -490,4 +414,37 @@ fn a_visitor_who_never_reads_is_ended_after_the_idle_time() {
     let record = proxy.only_record();
     assert_eq!((&record["status"], &record["reason"]), (&200.into(), &"visitor_gone".into()), "{record}");
     assert_eq!(proxy.metric(FAILURES, &[]) as u64, 0, "it isn't the backend's fault");
+}
+
+#[test]
+fn a_response_may_have_as_many_fields_as_are_configured() {
+    let backend = Backend::by(|request| {
+        let fields = "X: y\r\n".repeat(request.target()[1..].parse().unwrap());
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n")
+    });
+    for (most, fields, status) in [(500, 450, 200), (500, 500, 502), (20, 15, 200), (20, 20, 502)] {
+        let config = Config::of(&backend).section(&format!("[limits]\nheader_count = {most}"));
+        assert_eq!(Proxy::start(&config).get(&format!("/{fields}")).status(), status, "{fields} of {most}");
+    }
+}
+
+#[test]
+fn a_response_has_one_length() {
+    let backend = Backend::by(|request| match request.target() {
+        "/list" => "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok".to_owned(),
+        _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+    });
+    let proxy = Proxy::start(&Config::of(&backend));
+    assert_eq!(proxy.get("/list").reason(), Some("bad_response"));
+    let response = proxy.get("/twice");
+    assert_eq!((response.text().as_str(), response.fields("content-length")), ("ok", vec!["2"]));
+}
+
+#[test]
+fn a_backend_is_up_until_a_connection_fails() {
+    let nobody = Refusing::new();
+    let proxy = Proxy::start(&Config::of_url(&nobody.url(), ""));
+    assert!(proxy.metric("crossfade_backend_up", &[("backend", "only")]) > 0.0);
+    assert_eq!(proxy.get("/").status(), 502);
+    proxy.wait_for_metric("crossfade_backend_up", &[("backend", "only")], 0.0);
 }

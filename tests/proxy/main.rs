@@ -13,6 +13,8 @@
 mod kit;
 
 mod cli;
+mod connections;
+mod departures;
 mod drain;
 mod failures;
 mod forwarding;

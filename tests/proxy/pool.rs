@@ -1,6 +1,8 @@
 //! Connections to backends are reused, and nothing is lost to one that the backend closes.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -308,4 +310,56 @@ fn a_connection_whose_upload_was_cut_short_is_not_used_again() {
     for _ in 0..5 {
         assert_eq!(proxy.get("/next").text(), "/next");
     }
+}
+
+/// hyper remembers the version: it went on in HTTP/1.0, which has no chunked requests, and sent the POST without its
+/// body.
+#[test]
+fn a_backend_of_http_1_0_gets_whole_bodies_on_fresh_connections() {
+    let backend = Backend::start(|mut peer| {
+        while let Some(request) = peer.request() {
+            let body = request.text();
+            peer.send(format!(
+                "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ));
+        }
+    });
+    let proxy = Proxy::start(&Config::of(&backend));
+    let mut visitor = proxy.visit();
+    for _ in 0..3 {
+        assert_eq!(visitor.get("/").status(), 200);
+        pause(Duration::from_millis(30));
+        visitor.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        assert_eq!(visitor.response().text(), "ok");
+    }
+}
+
+/// With two endpoints, a reused connection that closed used up the one try that the other endpoint was for.
+#[test]
+fn an_endpoint_that_goes_away_under_a_reused_connection_is_passed_over() {
+    let going = TcpListener::bind("127.0.0.1:0").unwrap();
+    let staying = Backend::answering(ok("stays"));
+    let url = format!("http://{}", going.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (stream, _) = going.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let head = |reader: &mut BufReader<TcpStream>| {
+            let mut line = String::new();
+            while reader.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+        };
+        head(&mut reader);
+        reader.get_mut().write_all(ok("goes").as_bytes()).unwrap();
+        drop(going);
+        head(&mut reader);
+    });
+    let config = Config::new()
+        .route("stable = \"only\"")
+        .section(&format!("[backends.only]\nurls = [\"{url}\", \"{}\"]", staying.url()));
+    let proxy = Proxy::start(&config);
+    let bodies: Vec<String> = (0..4).map(|_| proxy.get("/").text()).collect();
+    assert_eq!(bodies, ["goes", "stays", "stays", "stays"]);
+    serving.join().unwrap();
 }

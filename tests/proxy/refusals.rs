@@ -368,3 +368,15 @@ fn heads_up_to_the_limits_pass() {
         }
     }
 }
+
+#[test]
+fn a_method_that_is_refused_is_answered_with_those_that_are_not() {
+    let (_backend, proxy) = guarded();
+    let mut visitor = proxy.visit();
+    visitor.send("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let response = visitor.response();
+    assert_eq!(
+        (response.status(), response.field("allow").map(|allow| allow.starts_with("GET, "))),
+        (405, Some(true))
+    );
+}
