@@ -26,6 +26,20 @@ pub(super) fn parse<'t>(text: &'t str, notes: &mut Notes<'_>) -> DeTable<'t> {
     document.into_inner()
 }
 
+/// Where the value stands that a path of keys leads to, or the last one on the way to a key that is missing.
+pub(super) fn place(document: &DeTable<'_>, path: &[&str]) -> Span {
+    let mut at = 0..0;
+    let mut table = Some(document);
+    for key in path {
+        let Some(value) = table.and_then(|table| table.get(*key)) else {
+            break;
+        };
+        at = value.span();
+        table = value.get_ref().as_table();
+    }
+    at
+}
+
 /// One table while it is read: every key that is asked for becomes known, and [`Section::finish`] notes the
 /// rest.
 pub(super) struct Section<'d> {

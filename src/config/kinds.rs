@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::file::Value;
-use crate::config::problem::{Fault, Notes, quoted};
+use crate::config::problem::{Fault, Notes, escaped, quoted};
 use crate::config::suggest;
 use crate::config::units;
 
@@ -38,7 +38,7 @@ where
     move |value, notes| {
         let form = format!("write a whole number from {} to {}", allowed.start(), allowed.end());
         let number = value.whole(notes, &form)?;
-        let written = notes.source(&value.at);
+        let written = escaped(notes.source(&value.at));
         let fitting = T::try_from(number).ok().filter(|number| allowed.contains(number));
         let fault = || Fault::new(format!("{} can't be {written}", suggest::listed([value.key])), form);
         notes.accept(&value.at, fitting.ok_or_else(fault))

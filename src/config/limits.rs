@@ -106,7 +106,8 @@ pub const EVENT_CLOSE: Duration = Duration::from_secs(1);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a connection's own read buffer.
 pub const READ_BUFFER: usize = 16 * 1024;
-/// hyper's buffer bound, each way and side: 100 stalled readers cost 26 MB with it, 134 MB with the default.
+/// hyper's buffer bound, each way and side (a visitor's fits a whole head, too): 100 stalled readers cost 26 MB
+/// with it, 134 MB with the default.
 pub const HYPER_BUFFER: usize = 64 * 1024;
 /// hyper's own bound on fields, kept on its stack; more cost an allocation a message.
 pub const HYPER_FIELDS: usize = 100;
@@ -132,7 +133,8 @@ pub const ACCESS_LOG_AGE: Duration = Duration::from_millis(100);
 /// The listening sockets' queue in the kernel.
 pub const BACKLOG: u32 = 4096;
 
-/// What `[limits] head_size` may be, in bytes. Above hyper's buffer a head would never be whole.
+/// What `[limits] head_size` may be, in bytes. At most ALB's own total; the buffer of a visitor's connection grows
+/// with it.
 pub const HEAD_SIZE: RangeInclusive<u64> = 1024..=HYPER_BUFFER as u64;
 /// What `[limits] target_size` may be, in bytes; never above the head's.
 pub const TARGET_SIZE: RangeInclusive<u64> = 128..=HYPER_BUFFER as u64;
@@ -171,6 +173,16 @@ pub const ACCESS_LOG_PAUSE: Duration = Duration::from_millis(5);
 pub const SYMLINKS: usize = 40;
 /// Readings of a configuration file that doesn't rest, [`CONFIG_DEBOUNCE`] apart.
 pub const CONFIG_READINGS: usize = 25;
+/// Characters of a value from outside that a message quotes: the longest name is whole.
+pub const QUOTED: usize = 63;
+/// Known names that a remedy lists. With all of them a report would grow by names times problems: 88 MB from a file
+/// of 230 KB.
+pub const NAMES_LISTED: usize = 10;
+/// Known names that are looked through for the one that was meant: thousands of problems with thousands of names
+/// would keep the control thread for minutes.
+pub const NAMES_COMPARED: usize = 100;
+/// Problems that a report shows; the rest is counted. Nobody reads more before correcting these.
+pub const PROBLEMS_SHOWN: usize = 100;
 /// Bytes of a believed `X-Forwarded-Prefix`.
 pub const PREFIX_SIZE: usize = 256;
 /// Bytes of a host: a DNS name has 253 characters, and a dot at its end.

@@ -21,6 +21,7 @@ use crate::config::problem::{Fault, Notes};
 pub(super) use backends::is_ourselves;
 pub(super) use backends::of_host as platform_of_host;
 pub(super) use backends::timeouts_of as timeouts_of_platform;
+pub(super) use server::overlap;
 
 /// The configuration, where no part of it was missing or wrong.
 pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Option<Config> {
@@ -33,8 +34,8 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
     let forwarded = forwarded::read(&mut file, notes);
     let limits = bounds::limits(&mut file, notes);
     let timeouts = bounds::timeouts(&mut file, notes);
-    let listeners = server.as_ref().map_or(&[][..], |server| &server.http);
-    let (backends, mut names) = backends::read(&mut file, listeners, notes);
+    let listeners: Vec<_> = server.iter().flat_map(|it| it.http.iter().chain(&it.metrics)).copied().collect();
+    let (backends, mut names) = backends::read(&mut file, &listeners, notes);
     let routes = routes::read(&mut file, &mut names, notes);
     let access_log = access_log::read(&mut file, notes);
     later::read(&mut file, notes);
@@ -45,7 +46,7 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
 
 fn empty() -> Fault {
     Fault::new(
-        "the file is empty; an empty or half-written file is never used",
+        "the file is empty: nothing could be served",
         "write at least [server], one [backends.NAME] and one [[routes]]; config/local.toml is a short example",
     )
 }

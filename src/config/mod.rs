@@ -28,7 +28,7 @@ pub use model::Config;
 pub use problem::{Problem, Problems, Severity};
 pub use quick_start::{QuickStart, QuickStartError, quick_start};
 
-use problem::Notes;
+use problem::{Fault, Notes};
 
 /// A configuration that can serve.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,4 +51,15 @@ pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, 
         Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
         Some(_) | None => Err(Problems(problems)),
     }
+}
+
+/// What whoever uses a configuration finds wrong with it, each at the value that a path of keys leads to; line 1,
+/// column 1 where there is none.
+pub fn located(text: &str, faults: Vec<(Vec<&str>, Fault)>) -> Vec<Problem> {
+    let mut notes = Notes::new(text, &|_| None);
+    let document = file::parse(text, &mut notes);
+    for (path, fault) in faults {
+        notes.wrong(&file::place(&document, &path), fault);
+    }
+    notes.finish().0
 }

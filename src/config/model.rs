@@ -47,16 +47,18 @@ pub struct Server {
     pub drain_timeout: Duration,
 }
 
-/// A name of a backend or a route: 1 to 63 of `a-z A-Z 0-9 _ . -`, fit for labels, headers and file names.
+/// A name of a backend or a route: 1 to 63 of `a-z A-Z 0-9 _ . -`, not dots alone, fit for labels, headers and file
+/// names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// The name, or nothing where `text` isn't one.
+    /// The name, or nothing where `text` isn't one. As the name of a file, `.` and `..` would be a directory.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (1..=63).contains(&text.len());
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-        (fits && plain).then(|| Self(text.into()))
+        let dots = text.bytes().all(|b| b == b'.');
+        (fits && plain && !dots).then(|| Self(text.into()))
     }
 
     /// The name as text.
@@ -195,4 +197,19 @@ pub enum LogTarget {
     Stdout,
     /// A file, appended to; opened anew on SIGHUP.
     File(PathBuf),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_and_never_dots_alone() {
+        for name in ["a", "A-1_b.c", ".a", "a..", "-", &"x".repeat(63)] {
+            assert_eq!(Name::parse(name).unwrap().as_str(), name);
+        }
+        for text in ["", ".", "..", "...", "a b", "é", "a/b", &"x".repeat(64)] {
+            assert_eq!(Name::parse(text), None, "{text}");
+        }
+    }
 }

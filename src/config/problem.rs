@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
+use crate::config::limits::{PROBLEMS_SHOWN, QUOTED};
 use crate::config::render;
 
 /// Bytes of the file, from the first to behind the last.
@@ -51,7 +52,7 @@ pub enum Severity {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// All of them as rustc would show them, each with its source line and caret.
+    /// The first [`PROBLEMS_SHOWN`] as rustc would show them, each with its source line and caret.
     ///
     /// `text` is what was loaded; `color` adds ANSI colours.
     pub fn render(&self, file_name: &str, text: &str, color: bool) -> String {
@@ -76,7 +77,7 @@ impl Fault {
     }
 
     /// An error of another module, which says "what; what to do"; `remedy` where it says only what.
-    pub(super) fn of_sentence(error: &dyn std::error::Error, remedy: &str) -> Self {
+    pub fn of_sentence(error: &dyn std::error::Error, remedy: &str) -> Self {
         let sentence = error.to_string();
         let (message, remedy) = sentence.rsplit_once("; ").unwrap_or((&sentence, remedy));
         Self::new(message, remedy)
@@ -86,16 +87,20 @@ impl Fault {
 /// A value from outside as a message quotes it: on one line, short, and without what stands before an `@`,
 /// which may be a password.
 pub fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
+    format!("`{}`", escaped(text))
+}
+
+/// The same without the quotes.
+pub(super) fn escaped(text: &str) -> String {
     let public = text.rsplit_once('@').map_or(text, |(_, after)| after);
-    let mut shown: String = public.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut shown: String = public.chars().take(QUOTED).flat_map(char::escape_debug).collect();
     if public.len() < text.len() {
         shown.insert_str(0, "…@");
     }
-    if public.chars().nth(LONGEST).is_some() {
+    if public.chars().nth(QUOTED).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// What the readers of one file have found so far.
@@ -225,7 +230,8 @@ impl Place {
 }
 
 fn one_line(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let shown = problems.iter().take(PROBLEMS_SHOWN).map(ToString::to_string);
+    shown.chain(render::more(problems.len())).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -264,7 +270,8 @@ mod tests {
     fn what_is_quoted_is_short_on_one_line_and_tells_no_password() {
         assert_eq!(quoted("a\nb"), "`a\\nb`");
         assert_eq!(quoted("postgres://me:secret@db/x"), "`…@db/x`");
-        assert_eq!(quoted(&"x".repeat(100)), format!("`{}…`", "x".repeat(60)));
+        assert_eq!(quoted(&"x".repeat(100)), format!("`{}…`", "x".repeat(QUOTED)));
+        assert_eq!(quoted("\u{1b}[31m\u{202e}"), "`\\u{1b}[31m\\u{202e}`");
     }
 
     #[test]
@@ -274,5 +281,7 @@ mod tests {
         notes.wrong(&(2..3), fault());
         let problems = Problems(notes.finish().0);
         assert_eq!(problems.to_string(), "line 1: wrong (right); line 2: wrong (right)");
+        let many = Problems(problems.0.into_iter().cycle().take(1000).collect());
+        assert!(many.to_string().ends_with("; line 2: wrong (right); ... and 900 more problems"), "{many}");
     }
 }

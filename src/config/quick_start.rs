@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::config::address;
 use crate::config::limits::{self, Limits, Timeouts};
-use crate::config::lower::{is_ourselves, platform_of_host, timeouts_of_platform};
+use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
     AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, LogTarget, Name, Route,
     Server,
@@ -63,14 +63,14 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
     else {
         return Err(errors);
     };
-    if metrics == Some(listen) && listen.port() != 0 {
+    if metrics.is_some_and(|metrics| overlap(&metrics, &listen)) {
         let fault =
             Fault::new(format!("{listen} is where visitors come in"), "give metrics a port of their own");
         errors.0.push(("--metrics", fault));
     }
     for (option, url) in [("--stable", &stable), ("--candidate", &candidate)] {
-        if is_ourselves(url, &listen) {
-            let message = "this is the proxy's own address: requests would go round for ever";
+        if metrics.iter().chain([&listen]).any(|listener| is_ourselves(url, listener)) {
+            let message = "this is the proxy's own address: requests would never reach the app";
             errors.0.push((option, Fault::new(message, "write the app's address, or listen elsewhere")));
         }
     }
@@ -200,7 +200,11 @@ mod tests {
     fn a_proxy_to_itself_is_refused() {
         let error = quick_start(&QuickStart { stable: "http://localhost:8080", ..WORDS }).unwrap_err();
         assert_eq!(error.0[0].0, "--stable");
-        let error = quick_start(&QuickStart { metrics: Some("127.0.0.1:8080"), ..WORDS }).unwrap_err();
-        assert_eq!(error.0[0].0, "--metrics");
+        let own = QuickStart { metrics: Some("127.0.0.1:9902"), candidate: "http://0.0.0.0:9902", ..WORDS };
+        assert_eq!(quick_start(&own).unwrap_err().0[0].0, "--candidate");
+        for metrics in ["127.0.0.1:8080", "0.0.0.0:8080", "[::]:8080"] {
+            let error = quick_start(&QuickStart { metrics: Some(metrics), ..WORDS }).unwrap_err();
+            assert_eq!(error.0[0].0, "--metrics");
+        }
     }
 }

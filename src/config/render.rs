@@ -1,25 +1,39 @@
 //! Problems as text for people, in the way of rustc: message, place, source line, caret, help.
 //!
-//! `Problems::render` calls it. It must never let a file's control characters reach the terminal.
+//! `Problems::render` calls it. It must never let a file's control characters reach the terminal, nor a password
+//! that stands in a URL, and never show more than a person would read.
 
 use std::fmt::Write;
 
+use crate::config::limits::PROBLEMS_SHOWN;
 use crate::config::problem::{Problem, Severity};
 
 /// Characters of a source line that are shown at most.
 const WIDEST: usize = 160;
 
-/// All problems, a blank line between them.
+/// The first [`PROBLEMS_SHOWN`] problems, a blank line between them.
 pub(super) fn problems(problems: &[Problem], file_name: &str, text: &str, color: bool) -> String {
     let paint = Paint { color };
     let mut out = String::new();
-    for (i, problem) in problems.iter().enumerate() {
+    for (i, problem) in problems.iter().take(PROBLEMS_SHOWN).enumerate() {
         if i > 0 {
             out.push('\n');
         }
         one(&mut out, problem, file_name, text, paint);
     }
+    if let Some(more) = more(problems.len()) {
+        out += &format!("\n{more}\n");
+    }
     out
+}
+
+/// How many of `count` problems aren't shown, where any aren't.
+pub(super) fn more(count: usize) -> Option<String> {
+    match count.saturating_sub(PROBLEMS_SHOWN) {
+        0 => None,
+        1 => Some("... and 1 more problem".to_owned()),
+        more => Some(format!("... and {more} more problems")),
+    }
 }
 
 /// ANSI colours, or none.
@@ -49,20 +63,17 @@ fn one(out: &mut String, problem: &Problem, file_name: &str, text: &str, paint: 
     let excerpt = Excerpt::of(problem, text);
     let bar = paint.on(Paint::BLUE, "|");
     let place = format!("{file_name}:{}:{}", problem.line, problem.column);
+    let message: String = problem.message.chars().map(printable).collect();
+    let remedy: String = problem.remedy.chars().map(printable).collect();
     let carets = format!("{}{}", " ".repeat(excerpt.before), paint.on(ansi, &"^".repeat(excerpt.carets)));
     let lines = [
-        format!("{}{}", paint.on(ansi, word), paint.on(Paint::BOLD, &format!(": {}", problem.message))),
+        format!("{}{}", paint.on(ansi, word), paint.on(Paint::BOLD, &format!(": {message}"))),
         format!("{margin}{} {place}", paint.on(Paint::BLUE, "-->")),
         format!("{margin} {bar}"),
         format!("{} {bar} {}", paint.on(Paint::BLUE, &number), excerpt.line).trim_end().to_owned(),
         format!("{margin} {bar} {carets}"),
         format!("{margin} {bar}"),
-        format!(
-            "{margin} {} {}: {}",
-            paint.on(Paint::BLUE, "="),
-            paint.on(Paint::BOLD, "help"),
-            problem.remedy
-        ),
+        format!("{margin} {} {}: {remedy}", paint.on(Paint::BLUE, "="), paint.on(Paint::BOLD, "help")),
     ];
     for line in lines {
         // Writing into a String can't fail.
@@ -81,7 +92,7 @@ struct Excerpt {
 
 impl Excerpt {
     fn of(problem: &Problem, text: &str) -> Self {
-        let line = source_line(text, problem.span.start);
+        let line = masked(source_line(text, problem.span.start));
         let start = problem.column - 1;
         let spanned = text.get(problem.span.clone()).unwrap_or("");
         let carets = spanned.chars().take_while(|&c| c != '\n' && c != '\r').count();
@@ -100,6 +111,17 @@ fn source_line(text: &str, offset: usize) -> &str {
     let end = after.find('\n').map_or(text.len(), |length| before.len() + length);
     let line = &text[begin..end];
     line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// A line without what may be a password: from `//`, or from the first quote or `=` where there is none, to the last
+/// `@`. Each character becomes one `*`, so that the caret stands right.
+fn masked(line: &str) -> String {
+    let Some((before, after)) = line.rsplit_once('@') else {
+        return line.to_owned();
+    };
+    let begin = ["//", "\"", "'", "="].iter().find_map(|mark| Some(before.find(mark)? + mark.len()));
+    let (open, secret) = before.split_at(begin.unwrap_or(before.len()));
+    format!("{open}{}@{after}", "*".repeat(secret.chars().count()))
 }
 
 /// Tabs as one space, so that the caret stands right; control and zero-width characters as a mark, so that a
@@ -148,6 +170,41 @@ mod tests {
         assert!(shown.len() < 1000, "{}", shown.len());
         let shown = Problems(vec![problem(1, 50_000, 50_000..50_010)]).render("x.toml", &text, false);
         assert!(shown.len() < 1000, "{}", shown.len());
+    }
+
+    #[test]
+    fn no_message_draws_on_the_terminal_either() {
+        let message = "unknown key \x1b[31mEVIL".to_owned();
+        let problem = Problem { message, remedy: "\u{202e}".to_owned(), ..problem(1, 1, 0..1) };
+        let shown = Problems(vec![problem]).render("x.toml", "a", false);
+        assert!(!shown.contains('\x1b') && !shown.contains('\u{202e}'), "{shown:?}");
+    }
+
+    #[test]
+    fn passwords_are_masked_one_for_one() {
+        for (line, shown) in [
+            ("url=\"https://me:secret@a\"", "url=\"https://*********@a\""),
+            ("urls = ['http://a', 'http://é:x@y/@b'] # c", "urls = ['http://******************@b'] # c"),
+            ("url = \"me:secret@a\" # see https://x", "url = \"*********@a\" # see https://x"),
+            ("url =me:secret@a", "url =*********@a"),
+            ("secret@a", "secret@a"),
+            ("url = \"https://a\"", "url = \"https://a\""),
+        ] {
+            assert_eq!(masked(line), shown);
+            assert_eq!(line.chars().count(), shown.chars().count());
+        }
+        let text = "url = \"https://me:secret@a\"";
+        let shown = Problems(vec![problem(1, 7, 6..text.len())]).render("x.toml", text, false);
+        assert!(shown.contains("1 | url = \"https://*********@a\"\n  |       ^"), "{shown}");
+    }
+
+    #[test]
+    fn of_many_problems_a_hundred_are_shown_and_the_rest_is_counted() {
+        let shown = |count| Problems(vec![problem(1, 1, 0..1); count]).render("x.toml", "a", false);
+        let errors = |text: &str| text.lines().filter(|line| line.starts_with("error")).count();
+        assert!(errors(&shown(100)) == 100 && !shown(100).contains("more"));
+        assert!(errors(&shown(250)) == 100 && shown(250).ends_with("right\n\n... and 150 more problems\n"));
+        assert!(shown(101).ends_with("... and 1 more problem\n"));
     }
 
     #[test]

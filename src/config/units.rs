@@ -1,6 +1,6 @@
 //! Durations ("30s") and sizes ("64KiB") as people write them.
 //!
-//! `file` calls it with the range a key allows. It must never take a number without its unit: thirty what?
+//! `kinds` calls it with the range a key allows. It must never take a number without its unit: thirty what?
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -137,3 +137,46 @@ fn an_authority_that_cannot_be_read_is_named() {
         assert!(code == 1 && err.contains("/nowhere/ca.pem"), "{err}");
     }
 }
+
+/// The problems that `check --json` prints, which exits with 1.
+fn refused_as_json(path: &Path) -> Vec<serde_json::Value> {
+    let (code, out, err) = run(&["check", "--json", "--config", path.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem_in_json_too() {
+    let (_directory, latin) = file("");
+    std::fs::write(&latin, b"# caf\xe9\n").unwrap();
+    for (path, what, remedy) in [
+        (Path::new("/nowhere/crossfade.toml"), "can't read /nowhere/crossfade.toml", "check the path"),
+        (&latin, "isn't UTF-8", "save it as UTF-8"),
+    ] {
+        let problems = refused_as_json(path);
+        let text = |key: &str| problems[0][key].as_str().unwrap().to_owned();
+        assert!(text("message").contains(what) && text("remedy").contains(remedy), "{problems:?}");
+        assert_eq!((&problems[0]["line"], &problems[0]["column"]), (&1.into(), &1.into()));
+        assert_eq!((text("severity").as_str(), problems.len()), ("error", 1));
+    }
+}
+
+#[test]
+fn every_authority_that_cannot_be_read_is_named_at_its_line_and_warnings_stay() {
+    let text = Config::of_url("https://127.0.0.1:1", "ca_file = \"/nowhere/one.pem\"")
+        .backend("unused", "https://127.0.0.1:1", "ca_file = \"/nowhere/two.pem\"")
+        .text();
+    let line = |what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+    let (_directory, path) = file(&text);
+    let problems = refused_as_json(&path);
+    let found: Vec<_> = problems.iter().map(|p| (p["severity"].as_str().unwrap(), &p["line"])).collect();
+    let (one, two) = (line("one.pem"), line("two.pem"));
+    let unused = line("[backends.unused]");
+    assert_eq!(found, [("error", &one.into()), ("error", &two.into()), ("warning", &unused.into())]);
+    let (code, _, err) = run(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    for what in ["one.pem", "two.pem", &format!("crossfade.toml:{one}:11"), "no route uses", "= help: check"]
+    {
+        assert!(err.contains(what), "{what}:\n{err}");
+    }
+}

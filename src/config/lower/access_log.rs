@@ -28,7 +28,7 @@ fn target(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Option<LogTarget>>
     match text.text.as_str() {
         "stdout" => Some(Some(LogTarget::Stdout)),
         "off" => Some(None),
-        path if path.contains('/') && !path.ends_with('/') => {
+        path if path.contains('/') && !path.ends_with('/') && !path.contains(char::is_control) => {
             Some(Some(LogTarget::File(PathBuf::from(path))))
         }
         other => {

@@ -15,7 +15,7 @@ use crate::config::lower::bounds::waiting;
 use crate::config::model::{
     Backend, BackendIndex, BackendTimeouts, EndpointUrl, HostPolicy, Name, Platform, Scheme,
 };
-use crate::config::problem::{Fault, Notes, Span, quoted};
+use crate::config::problem::{Fault, Notes, Span, escaped, quoted};
 use crate::config::suggest;
 
 const SECTION_FORM: &str = "write a section for each backend: [backends.heroku]";
@@ -24,7 +24,7 @@ const URLS_FORM: &str = "write a list of its addresses: urls = [\"https://app.ex
 const HOST_FORM: &str = "write \"backend\", \"preserve\" or a host name";
 const CA_FORM: &str = "write the path of a PEM file: ca_file = \"/etc/ssl/internal-ca.pem\"";
 /// What a backend or route may be called.
-pub(super) const NAME_FORM: &str = "write 1 to 63 of a-z, A-Z, 0-9, `_`, `.` and `-`";
+pub(super) const NAME_FORM: &str = "write 1 to 63 of a-z, A-Z, 0-9, `_`, `.` and `-`, not dots alone";
 
 /// Every backend in the order of names, and the names as routes look them up.
 pub(in crate::config) fn read<'d>(
@@ -38,8 +38,8 @@ pub(in crate::config) fn read<'d>(
     for (at, value) in section.entries() {
         names.names.push((value.key, at.clone()));
         let table = value.table(notes, SECTION_FORM);
-        let entry =
-            table.map(|table| Section::new(format!("[backends.{}]", value.key), at.clone(), Some(table)));
+        let called = format!("[backends.{}]", escaped(value.key));
+        let entry = table.map(|table| Section::new(called, at.clone(), Some(table)));
         let name = name(value.key, &at, notes);
         backends.extend(entry.and_then(|entry| backend(entry, name, listeners, notes)));
     }
@@ -189,7 +189,7 @@ fn endpoint(
         Fault::new("the addresses of one backend mix http and https", remedy)
     } else if let Some(listener) = listeners.iter().find(|listener| is_ourselves(&url, listener)) {
         let message =
-            format!("this is the proxy's own address, {listener}: requests would go round for ever");
+            format!("this is the proxy's own address, {listener}: requests would never reach the app");
         Fault::new(message, "write the app's address, or listen elsewhere")
     } else {
         return Some(url);
@@ -198,13 +198,15 @@ fn endpoint(
     None
 }
 
-/// Whether what is sent to an endpoint arrives at a listener of ours, as far as the file alone tells.
+/// Whether what is sent to an endpoint arrives at a listener of ours, as far as the file alone tells. The unspecified
+/// address (0.0.0.0, `[::]`) leads to this machine, as `localhost` does.
 pub(in crate::config) fn is_ourselves(url: &EndpointUrl, listener: &SocketAddr) -> bool {
-    let address: Option<IpAddr> = url.host.parse().ok();
-    let loopback = url.host == "localhost" || address.is_some_and(|address| address.is_loopback());
-    let heard = listener.ip().is_loopback() || listener.ip().is_unspecified();
-    let same = address == Some(listener.ip()) || (url.host == "localhost" && heard);
-    url.port == listener.port() && (same || (loopback && listener.ip().is_unspecified()))
+    let address = url.host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let listens = listener.ip().to_canonical();
+    let here = url.host == "localhost" || address.is_some_and(|address| address.is_unspecified());
+    let loopback = here || address.is_some_and(|address| address.is_loopback());
+    let same = address == Some(listens) || (here && listens.is_loopback());
+    url.port == listener.port() && (same || (loopback && listens.is_unspecified()))
 }
 
 fn host(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<HostPolicy> {
@@ -212,20 +214,35 @@ fn host(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<HostPolicy> {
     match text.text.as_str() {
         "backend" => Some(HostPolicy::Backend),
         "preserve" => Some(HostPolicy::Preserve),
-        other => match suggest::nearest(other, ["backend", "preserve"]) {
-            Some(near) => {
-                let remedy = format!("did you mean \"{near}\"? {HOST_FORM}");
-                notes.wrong(&text.at, Fault::new(format!("`host` can't be {}", quoted(other)), remedy));
-                None
-            }
-            None => notes.accept(&text.at, address::host_header(other)).map(HostPolicy::Fixed),
-        },
+        name => fixed(name, &text.at, notes).map(HostPolicy::Fixed),
     }
 }
 
+/// A `Host` of its own. Services are called `backend1` or `back-end`, so that only another case of one of the words
+/// can't be a name.
+fn fixed(name: &str, at: &Span, notes: &mut Notes<'_>) -> Option<String> {
+    let Some(near) = suggest::nearest(name, ["backend", "preserve"]) else {
+        return notes.accept(at, address::host_header(name));
+    };
+    let remedy = format!("did you mean \"{near}\"? {HOST_FORM}");
+    if near.eq_ignore_ascii_case(name) {
+        notes.wrong(at, Fault::new(format!("`host` can't be {}", quoted(name)), remedy));
+        return None;
+    }
+    let host = notes.accept(at, address::host_header(name))?;
+    notes.warn(at, Fault::new(format!("{} is sent as the host's name", quoted(name)), remedy));
+    Some(host)
+}
+
 fn path(text: &str) -> Result<PathBuf, Fault> {
-    let path = (!text.is_empty()).then(|| PathBuf::from(text));
-    path.ok_or_else(|| Fault::new("`ca_file` is empty", CA_FORM))
+    if text.is_empty() {
+        return Err(Fault::new("`ca_file` is empty", CA_FORM));
+    }
+    // It is shown where the file can't be read.
+    if text.contains(char::is_control) {
+        return Err(Fault::new(format!("`ca_file` can't be {}", quoted(text)), CA_FORM));
+    }
+    Ok(PathBuf::from(text))
 }
 
 fn timeouts(section: &mut Section<'_>, platform: Platform, notes: &mut Notes<'_>) -> BackendTimeouts {

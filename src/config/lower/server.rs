@@ -2,7 +2,7 @@
 //!
 //! `lower` calls it. It must never open an address or look one up.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -56,20 +56,35 @@ fn listeners(
     Some(http)
 }
 
-/// The address, unless another listener has it; port 0 is a new one each time.
+/// The address, unless another listener has it.
 fn claim(
     address: SocketAddr,
     at: &Span,
     taken: &mut Vec<SocketAddr>,
     notes: &mut Notes<'_>,
 ) -> Option<SocketAddr> {
-    if address.port() != 0 && taken.contains(&address) {
-        let message = format!("{} is listened on twice", quoted(&address.to_string()));
-        notes.wrong(at, Fault::new(message, "give each listener an address or a port of its own"));
-        return None;
-    }
-    taken.push(address);
-    Some(address)
+    let Some(other) = taken.iter().find(|other| overlap(&address, other)) else {
+        taken.push(address);
+        return Some(address);
+    };
+    let shown = quoted(&address.to_string());
+    let fault = if *other == address {
+        let message = format!("{shown} is listened on twice");
+        Fault::new(message, "give each listener an address or a port of its own")
+    } else {
+        let message = format!("{shown} and {} overlap", quoted(&other.to_string()));
+        Fault::new(message, "give each listener a port of its own: 0.0.0.0 takes all of IPv4, [::] both")
+    };
+    notes.wrong(at, fault);
+    None
+}
+
+/// Whether two listeners would hear the same connections: `[::]` hears IPv4, too. Port 0 is a new one each time.
+pub(in crate::config) fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let covers = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
+    let same = one == other || (a == b && a.is_ipv4());
+    one.port() != 0 && one.port() == other.port() && (same || covers(a, b) || covers(b, a))
 }
 
 /// Words of the contract that this version doesn't serve.

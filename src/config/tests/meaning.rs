@@ -78,6 +78,21 @@ fn stable_joins_the_split_with_nothing_where_weights_leave_it_out() {
 }
 
 #[test]
+fn the_same_port_on_addresses_of_their_own_is_two_listeners() {
+    let server = config(&server("metrics = \"127.0.0.2:8080\"")).server;
+    assert_eq!((server.http.len(), server.metrics), (1, "127.0.0.2:8080".parse().ok()));
+    let http = top("").replace("\"127.0.0.1:8080\"", "[\"[::1]:8080\", \"0.0.0.0:8080\"]");
+    assert_eq!(config(&http).server.http.len(), 2);
+}
+
+#[test]
+fn an_app_on_the_proxys_port_but_another_address_is_not_the_proxy() {
+    for url in ["http://127.0.0.2:8080", "http://10.0.0.1:8080", "http://0.0.0.0:8081"] {
+        config(&backend("").replace("https://a.example", url));
+    }
+}
+
+#[test]
 fn every_sticky_and_pin_has_its_form() {
     let sticky = |value: &str| config(&route(&format!("sticky = {value}"))).routes[0].sticky.clone();
     assert_eq!(sticky("\"none\""), Sticky::None);
@@ -107,6 +122,7 @@ fn the_host_that_a_backend_gets_is_its_own_the_visitors_or_a_fixed_one() {
     let host = |value: &str| config(&backend(&format!("host = \"{value}\""))).backends[0].host.clone();
     assert_eq!(host("backend"), HostPolicy::Backend);
     assert_eq!(host("preserve"), HostPolicy::Preserve);
+    assert_eq!(host("backend1"), HostPolicy::Fixed("backend1".to_owned()));
     assert_eq!(host("WWW.example.com"), HostPolicy::Fixed("www.example.com".to_owned()));
 }
 

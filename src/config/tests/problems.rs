@@ -67,6 +67,48 @@ fn no_message_tells_a_password() {
     for text in [top("").replace("127.0.0.1:8080", "${SECRET_URL}"), backend("host = \"${SECRET_URL}\"")] {
         assert!(!problems(&text).to_string().contains("secret"));
     }
+    for url in ["https://me:secret@a.example", "me:secret@a.example", "${NOPE}://me:secret@a.example"] {
+        let text = backend("").replace("https://a.example", url);
+        let shown = problems(&text).render("x.toml", &text, false);
+        assert!(shown.contains("@a.example") && !shown.contains("secret"), "{shown}");
+    }
+}
+
+/// `"\u001b"` is a key like any other, and a message that showed it would draw on the terminal.
+#[test]
+fn no_name_of_the_file_stands_raw_in_a_message() {
+    let file = r#"
+        "\u001b" = 1
+        [server]
+        http = "127.0.0.1:0"
+        "\u001b" = 1
+        [backends."\u001b"]
+        "\u001b" = 1
+        [backends.b]
+        url = "https://b.example"
+        "\u001b".x = 1
+        [[routes]]
+        name = "\u001b"
+        stable = "\u001bx"
+        weights = { "\u001b" = "1", "\u001bb" = 1 }
+        pin = { "\u001b" = 1 }
+    "#;
+    let found = problems(file);
+    assert!(found.0.len() >= 10, "{found}");
+    assert!(!found.to_string().contains('\u{1b}'), "{found:?}");
+}
+
+/// 88 MB of report came from such a file.
+#[test]
+fn a_report_does_not_grow_by_names_times_problems() {
+    let backends: String = (0..500).map(|i| format!("b{i}.url = \"https://a{i}.example\"\n")).collect();
+    let weights: String = (0..500).map(|i| format!("unknown{i} = 1\n")).collect();
+    let text = format!("{SERVER}[backends]\n{backends}{ROUTE}[routes.weights]\n{weights}");
+    let found = problems(&text);
+    assert_eq!(found.0.len(), 501);
+    let shown = found.render("x.toml", &text, true);
+    assert!(shown.len() < 100_000 && shown.ends_with("... and 401 more problems\n"), "{}", shown.len());
+    assert!(found.to_string().len() < 100_000);
 }
 
 #[test]

@@ -34,6 +34,9 @@ fn backends_that_hardly_work_as_meant_are_said() {
     check(&backend("platform = \"heroku\"\nhost = \"preserve\""), &[(4, "Heroku routes by `Host`")]);
     check(&backend("platform = \"fly\"\nhost = \"preserve\""), &[(4, "Fly.io routes by `Host`")]);
     check(&backend("platform = \"alb\"\npool_idle_timeout = \"60s\""), &[(4, "the platform itself closes")]);
+    check(&backend("host = \"backend1\""), &[(3, "`backend1` is sent as the host's name")]);
+    check(&backend("host = \"back-end\""), &[(3, "`back-end` is sent as the host's name")]);
+    check(&backend("host = \"app-backend\""), &[]);
     let in_clear = |lines: &str| backend(lines).replace("https://a.example", "http://a.example");
     check(&in_clear("platform = \"fly\""), &[(2, "over http the app behind Fly.io")]);
     check(&in_clear("ca_file = \"/x.pem\""), &[(3, "`ca_file` is without effect")]);
