@@ -4,13 +4,13 @@
 //! their pools. It must never keep what no snapshot uses any more.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use rustls::ClientConfig;
 
 use crate::config::model::{Backend, EndpointUrl, Scheme};
+use crate::source::file::read_regular;
 use crate::upstream::endpoint::{Endpoint, InvalidEndpoint};
 use crate::upstream::tls::{self, TlsError};
 
@@ -92,7 +92,7 @@ struct Authorities {
 
 impl Authorities {
     fn read(path: &Path) -> Result<Self, RegistryError> {
-        match fs::read(path) {
+        match read_regular(path) {
             Ok(pem) => Ok(Self { path: path.to_owned(), pem }),
             Err(error) => Err(RegistryError::Read(path.display().to_string(), error)),
         }

@@ -2,7 +2,7 @@
 //!
 //! `watch` calls it on every hint of a change, `app` at start. It must never read without bound.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -14,24 +14,29 @@ use crate::config::limits::{CONFIG_DEBOUNCE, CONFIG_READINGS, CONFIG_SIZE};
 /// Names the file and what the machine said.
 pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     let shown = || path.display().to_string();
-    let read = || {
-        // Looked at before it is opened: opening a pipe waits for whoever writes it.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a regular file"));
-        }
-        let mut bytes = Vec::new();
-        File::open(path)?.take(CONFIG_SIZE + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| ReadError::Io(shown(), error))?;
+    let bytes = read_regular(path).map_err(|error| ReadError::Io(shown(), error))?;
     if bytes.len() as u64 > CONFIG_SIZE {
         return Err(ReadError::TooLarge(shown()));
     }
     Ok(bytes)
 }
 
+/// Reads a regular file, and no more than [`CONFIG_SIZE`] bytes and one.
+///
+/// # Errors
+/// The machine's own, and whatever isn't a regular file.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    // Looked at before it is opened: opening a pipe waits for whoever writes it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(CONFIG_SIZE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads the file until it has been the same for [`CONFIG_DEBOUNCE`]. A file written to without pause is read
-/// as it is after a second: if it is half-written it won't load, and the next look finds the rest.
+/// as it is after a second: the next look finds the rest.
 ///
 /// # Errors
 /// As [`read`]: a file that stays away for so long.
