@@ -4,6 +4,7 @@
 //! visitor is served. Nothing imports it but the command line.
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
@@ -24,13 +25,16 @@ use crate::proxy::retry;
 use crate::server::balance::Balance;
 use crate::server::drain::Drain;
 use crate::server::listener::{BindError, Listener};
+use crate::server::opening::Manner;
 use crate::server::worker::{self, Seed};
 use crate::snapshot::publish::Published;
 use crate::snapshot::registry::RegistryError;
+use crate::source::certificates;
 use crate::source::watch::watch as watch_file;
 use crate::telemetry::access_log::{AccessLog, Closed, OpenError};
 use crate::telemetry::events::{AccessLogEvent, Event};
 use crate::telemetry::metrics::{Metrics, Reasons};
+use crate::tls::store::Store;
 
 /// What to serve by.
 #[derive(Debug)]
@@ -44,10 +48,12 @@ pub struct Start {
 /// The addresses that are listened on, ports filled in.
 #[derive(Debug, Clone)]
 pub struct Bound {
-    /// Visitors' listeners.
-    pub http: Vec<std::net::SocketAddr>,
+    /// Visitors' listeners in the clear.
+    pub http: Vec<SocketAddr>,
+    /// Those of TLS.
+    pub https: Vec<SocketAddr>,
     /// Metrics and health.
-    pub metrics: Option<std::net::SocketAddr>,
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. `ready` is told the addresses once visitors are served.
@@ -92,7 +98,8 @@ async fn serve<E: Future<Output = ()>>(
     let access_log = AccessLog::open(config.access_log.target.as_ref(), &metrics)?;
     let (statuses, status) = watch::channel(Status::default());
     let (path, bytes) = file.clone().unwrap_or_default();
-    let controller = Controller::start(config, path, bytes, metrics.clone(), statuses.clone()).await?;
+    let store = Store::default();
+    let controller = Controller::start(config, path, bytes, metrics.clone(), statuses.clone(), store).await?;
     let published = controller.published();
 
     let (drain, draining) = Drain::new();
@@ -135,27 +142,39 @@ fn reasons() -> Reasons {
 
 /// Every socket, opened before anything is served.
 struct Sockets {
-    http: Vec<Listener>,
+    visitors: Vec<Listener>,
     metrics: Option<Listener>,
 }
 
 impl Sockets {
     fn open(server: &Server) -> Result<Self, StartError> {
-        let http = server.http.iter().copied().map(Listener::bind).collect::<Result<_, _>>()?;
-        let metrics = server.metrics.map(Listener::bind).transpose()?;
-        Ok(Self { http, metrics })
+        let proxy_protocol = server.proxy_protocol;
+        let listen = |addresses: &[SocketAddr], tls| {
+            let manner = Manner { tls, proxy_protocol };
+            addresses.iter().map(|address| Listener::bind(*address, manner)).collect::<Result<Vec<_>, _>>()
+        };
+        let mut visitors = listen(&server.http, false)?;
+        visitors.extend(listen(&server.https, true)?);
+        let plain = Manner { tls: false, proxy_protocol: false };
+        let metrics = server.metrics.map(|address| Listener::bind(address, plain)).transpose()?;
+        Ok(Self { visitors, metrics })
     }
 
     fn duplicates(&self) -> Result<Vec<Listener>, StartError> {
-        Ok(self.http.iter().map(Listener::duplicate).collect::<Result<_, _>>()?)
+        Ok(self.visitors.iter().map(Listener::duplicate).collect::<Result<_, _>>()?)
     }
 
     /// Says where visitors are served, and serves metrics. Our own handles close: the workers' remain.
     fn tell(self, metrics: Metrics, status: Watching) -> Bound {
-        for listener in &self.http {
-            Event::ListenerBound { purpose: "http", address: listener.address }.log();
+        for listener in &self.visitors {
+            let purpose = if listener.manner.tls { "https" } else { "http" };
+            Event::ListenerBound { purpose, address: listener.address }.log();
         }
-        let http = self.http.iter().map(|listener| listener.address).collect();
+        let of = |tls| {
+            let listeners = self.visitors.iter().filter(move |listener| listener.manner.tls == tls);
+            listeners.map(|listener| listener.address).collect()
+        };
+        let (http, https) = (of(false), of(true));
         let address = self.metrics.map(|listener| {
             let address = listener.address;
             Event::ListenerBound { purpose: "metrics", address }.log();
@@ -166,7 +185,7 @@ impl Sockets {
             });
             address
         });
-        Bound { http, metrics: address }
+        Bound { http, https, metrics: address }
     }
 }
 
@@ -191,7 +210,8 @@ fn control(
         });
     };
     keep("the controller", tokio::spawn(controller.run(asked)));
-    keep("the lookup of names", tokio::spawn(keep_addresses_fresh(published)));
+    keep("the lookup of names", tokio::spawn(keep_addresses_fresh(published.clone())));
+    keep("the watch on certificates", tokio::spawn(certificates::watch(published, commands.clone())));
     let reopener = access_log.sink();
     let reopen = move || reopener.reopen();
     match file {

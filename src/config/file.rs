@@ -212,9 +212,9 @@ impl<'d> Value<'d> {
         self.value.as_array().is_some_and(|list| list.is_empty())
     }
 
-    /// Whether this is `true`; anything but `true` and `false` is noted.
-    pub(super) fn is_true(&self, notes: &mut Notes<'_>) -> bool {
-        self.flag(notes) == Some(true)
+    /// Whether this is `true` or `false`.
+    pub(super) fn is_flag(&self) -> bool {
+        self.value.is_bool()
     }
 
     /// `true` or `false`.

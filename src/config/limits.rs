@@ -62,6 +62,34 @@ impl Default for Timeouts {
     }
 }
 
+/// Bounds of HTTP/2 towards visitors (RFC 9113 section 10.5), each found to hold under attack.
+#[derive(Debug)]
+pub struct Http2;
+
+impl Http2 {
+    /// Streams at a time on one connection.
+    pub const STREAMS: u32 = 100;
+    /// Bytes of a request's body that a visitor may send ahead, per stream.
+    pub const STREAM_WINDOW: u32 = 64 * 1024;
+    /// … and per connection.
+    pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
+    /// Bytes kept per stream for a visitor who doesn't read.
+    pub const SEND_BUFFER: usize = 32 * 1024;
+    /// Bytes of a request's fields, as RFC 9113 section 6.5.2 counts them; more cost 52 MB in one attack.
+    pub const HEADERS: u32 = 16 * 1024;
+    /// Streams that a visitor has reset and nobody has taken yet (rapid reset, CVE-2023-44487).
+    pub const PENDING_RESETS: usize = 20;
+    /// Streams that we reset for a visitor's faults before the connection ends (MadeYouReset, CVE-2025-8671).
+    pub const LOCAL_RESETS: usize = 128;
+    /// A connection is asked this often whether anybody is there,
+    pub const PING: Duration = Duration::from_secs(20);
+    /// and has this long to answer.
+    pub const PONG: Duration = Duration::from_secs(10);
+    /// A stream is ended this much later than the timeouts of its exchange would have, where they can't see it: a
+    /// visitor who opens no window.
+    pub const MARGIN: Duration = Duration::from_secs(10);
+}
+
 /// Backend default: TCP and TLS together. 5 s as Heroku's router.
 pub const CONNECT: Duration = Duration::from_secs(5);
 /// Backend default: to the response's head. 60 s; on Heroku 35 s, since its router answers 503 itself at 30
@@ -102,6 +130,8 @@ pub const ADMIN_LIFE: Duration = Duration::from_mins(5);
 pub const EVENT_QUEUE: usize = 1024;
 /// How long the end waits for a standard error that takes no more.
 pub const EVENT_CLOSE: Duration = Duration::from_secs(1);
+/// From a connection's first byte to the end of its TLS handshake.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause of an accept loop after an error such as no descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a connection's own read buffer.
@@ -144,6 +174,8 @@ pub const HEADER_COUNT: RangeInclusive<usize> = 1..=1000;
 pub const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 /// What `[limits] pool_idle` may be; 0 keeps none.
 pub const POOL_IDLE_COUNT: RangeInclusive<usize> = 0..=10_000;
+/// Characters of a path: as Linux.
+pub const PATH_SIZE: usize = 4096;
 /// What `[server] workers` may be at most; more threads than cores only cost.
 pub const WORKERS_MOST: usize = 1024;
 /// What a timeout may be at least.

@@ -11,6 +11,7 @@ mod later;
 mod routes;
 mod server;
 mod split;
+mod tls;
 
 use toml::de::DeTable;
 
@@ -31,17 +32,22 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
         return None;
     }
     let server = server::read(&mut file, notes);
+    let tls = tls::read(&mut file, server.as_ref().is_some_and(|server| !server.https.is_empty()), notes);
     let forwarded = forwarded::read(&mut file, notes);
+    if let Some(server) = &server {
+        server::trusts(server, &forwarded, &file, notes);
+    }
     let limits = bounds::limits(&mut file, notes);
     let timeouts = bounds::timeouts(&mut file, notes);
-    let listeners: Vec<_> = server.iter().flat_map(|it| it.http.iter().chain(&it.metrics)).copied().collect();
+    let listeners: Vec<_> =
+        server.iter().flat_map(|it| it.http.iter().chain(&it.https).chain(&it.metrics)).copied().collect();
     let (backends, mut names) = backends::read(&mut file, &listeners, notes);
     let routes = routes::read(&mut file, &mut names, notes);
     let access_log = access_log::read(&mut file, notes);
     later::read(&mut file, notes);
     file.finish(notes);
     names.finish(notes);
-    Some(Config { server: server?, forwarded, backends, routes, limits, timeouts, access_log })
+    Some(Config { server: server?, tls, forwarded, backends, routes, limits, timeouts, access_log })
 }
 
 fn empty() -> Fault {

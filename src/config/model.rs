@@ -20,6 +20,8 @@ use crate::split::{Pin, Sticky, Weights};
 pub struct Config {
     /// Where we listen and how we end.
     pub server: Server,
+    /// How TLS is spoken with visitors.
+    pub tls: Tls,
     /// Which hops in front of us are believed.
     pub forwarded: Trust,
     /// The platforms, in the order of their names.
@@ -37,14 +39,87 @@ pub struct Config {
 /// What `[server]` says. Changing it needs a restart; a reload that changes it is told so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// The listening addresses of plain HTTP, at least one.
+    /// The listening addresses of plain HTTP; at least one here or in `https`.
     pub http: Vec<SocketAddr>,
+    /// Those of HTTP over TLS.
+    pub https: Vec<SocketAddr>,
+    /// Whether each connection begins with a PROXY header (of HAProxy's specification, version 1 or 2).
+    pub proxy_protocol: bool,
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub metrics: Option<SocketAddr>,
     /// How many worker threads serve requests; nothing means one per core.
     pub workers: Option<NonZeroUsize>,
     /// How long requests in flight may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+}
+
+/// How TLS is spoken with visitors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Whose names we may speak for; the first is the default.
+    pub certificates: Vec<CertificateFiles>,
+    /// What a visitor gets who asks for a name that no certificate has.
+    pub unknown_name: UnknownName,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// Whether visitors show certificates of their own.
+    pub clients: Option<ClientCertificates>,
+    /// Where visitors who come in the clear are sent: https at this port of the same host. Nothing leaves them.
+    pub redirect_http: Option<u16>,
+    /// For how long browsers are told to come by TLS alone (RFC 6797); nothing tells them nothing.
+    pub hsts: Option<Duration>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificates: Vec::new(),
+            unknown_name: UnknownName::Default,
+            min_version: TlsVersion::Tls12,
+            http2: true,
+            clients: None,
+            redirect_http: None,
+            hsts: None,
+        }
+    }
+}
+
+/// A certificate and its key, in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateFiles {
+    /// The certificate and those that lead to its authority, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// What a visitor gets who asks for a name (SNI) that no certificate has. One who asks for none gets the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnknownName {
+    /// The first certificate.
+    Default,
+    /// An alert instead of a certificate (RFC 6066 section 3).
+    Refuse,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsVersion {
+    /// RFC 5246, with forward secrecy and AEAD alone.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// Certificates that visitors show.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientCertificates {
+    /// PEM file of the authorities that sign them.
+    pub ca_file: PathBuf,
+    /// Whether a visitor without one is turned away.
+    pub required: bool,
 }
 
 /// A name of a backend or a route: 1 to 63 of `a-z A-Z 0-9 _ . -`, not dots alone, fit for labels, headers and file

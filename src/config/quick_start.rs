@@ -10,7 +10,7 @@ use crate::config::limits::{self, Limits, Timeouts};
 use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
     AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, LogTarget, Name, Route,
-    Server,
+    Server, Tls,
 };
 use crate::config::problem::Fault;
 use crate::headers::origin::Trust;
@@ -79,7 +79,15 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
     }
     let (http, drain_timeout) = (vec![listen], limits::DRAIN);
     Ok(Config {
-        server: Server { http, metrics, workers: None, drain_timeout },
+        server: Server {
+            http,
+            https: Vec::new(),
+            proxy_protocol: false,
+            metrics,
+            workers: None,
+            drain_timeout,
+        },
+        tls: Tls::default(),
         forwarded: Trust::default(),
         backends: vec![backend("candidate", candidate), backend("stable", stable)],
         routes: vec![route(weights)],

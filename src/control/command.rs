@@ -17,6 +17,11 @@ pub enum Command {
         /// What noticed them.
         source: Source,
     },
+    /// Serve by the same configuration, read anew what its files hold: certificates, authorities.
+    Refresh {
+        /// What noticed that they have changed.
+        source: Source,
+    },
     /// The file can't be read.
     Unreadable {
         /// Why.
@@ -31,6 +36,8 @@ pub enum Command {
 pub enum Source {
     /// The file has changed; the same content again is no change.
     File,
+    /// A file of certificates or authorities has changed.
+    Certificates,
     /// SIGHUP: somebody wants it read, whatever it holds.
     Hangup,
 }
@@ -40,6 +47,7 @@ impl Source {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Certificates => "certificates",
             Self::Hangup => "SIGHUP",
         }
     }

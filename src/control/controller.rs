@@ -20,6 +20,7 @@ use crate::snapshot::publish::{Published, Publisher};
 use crate::snapshot::registry::{Registry, RegistryError};
 use crate::telemetry::events::{ConfigEvent, Event};
 use crate::telemetry::metrics::{Metrics, Share};
+use crate::tls::store::Store;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::resolve::{LookupError, refresh_all};
 
@@ -49,11 +50,14 @@ impl Controller {
         bytes: Vec<u8>,
         metrics: Metrics,
         statuses: Statuses,
+        store: Store,
     ) -> Result<Self, RegistryError> {
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(store);
         let started_with = (config.server.clone(), config.access_log.clone());
         let snapshot = Arc::new(Snapshot::compile(config, 1, &mut registry)?);
         resolve_new(&snapshot).await;
+        registry.store().configure(&snapshot.certificates, snapshot.config.tls.unknown_name);
+        metrics.certificates(&registry.store().expiries());
         reconcile(&metrics, &snapshot);
         metrics.loaded(SystemTime::now());
         statuses.send_modify(|status| status.revision = 1);
@@ -96,6 +100,10 @@ impl Controller {
                 self.seen = Some((bytes, outcome.clone()));
                 outcome
             }
+            Command::Refresh { source } => {
+                let config = self.publisher.published().current().config.clone();
+                self.take(config, source).await
+            }
             Command::Unreadable { error, source } => {
                 self.seen = None;
                 self.refuse(source, 1, error)
@@ -109,7 +117,11 @@ impl Controller {
             Ok(loaded) => loaded,
             Err(unusable) => return self.refuse(source, unusable.problems, unusable.report),
         };
-        let snapshot = match Snapshot::compile(loaded, self.revision + 1, &mut self.registry) {
+        self.take(loaded, source).await
+    }
+
+    async fn take(&mut self, config: Config, source: Source) -> Outcome {
+        let snapshot = match Snapshot::compile(config, self.revision + 1, &mut self.registry) {
             Ok(snapshot) => Arc::new(snapshot),
             Err(error) => return self.refuse(source, 1, format!("error: {error}")),
         };
@@ -121,6 +133,8 @@ impl Controller {
 
     fn publish(&self, snapshot: Arc<Snapshot>, source: Source) {
         self.tell_what_needs_restart(&snapshot.config);
+        self.registry.store().configure(&snapshot.certificates, snapshot.config.tls.unknown_name);
+        self.metrics.certificates(&self.registry.store().expiries());
         reconcile(&self.metrics, &snapshot);
         let (routes, backends) = (snapshot.routes.len(), snapshot.backends.len());
         self.publisher.publish(snapshot);
@@ -145,6 +159,8 @@ impl Controller {
         let (server, access_log) = &self.started_with;
         for (setting, same) in [
             ("server.http", server.http == config.server.http),
+            ("server.https", server.https == config.server.https),
+            ("server.proxy_protocol", server.proxy_protocol == config.server.proxy_protocol),
             ("server.metrics", server.metrics == config.server.metrics),
             ("server.workers", server.workers == config.server.workers),
             ("server.drain_timeout", server.drain_timeout == config.server.drain_timeout),

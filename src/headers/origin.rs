@@ -106,6 +106,12 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Whether `peer` is among those that are named.
+    pub fn names(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted.as_ref().is_some_and(|networks| networks.iter().any(|network| network.contains(&peer)))
+    }
+
     /// The hops believed of a connection from `peer`.
     fn hops_behind(&self, peer: IpAddr) -> Hops {
         let peer = peer.to_canonical();

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 
+use crate::config::limits::Limits;
 use crate::headers::authority::parse_authority;
 use crate::proxy::refusal::Refusal;
 
@@ -25,13 +26,60 @@ pub struct Admitted {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn admit(parts: &Parts, body_size: Option<u64>, local: &HeaderValue) -> Result<Admitted, Refusal> {
+pub fn admit(parts: &Parts, limits: &Limits, local: &HeaderValue) -> Result<Admitted, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::Method);
     }
-    let host = host(parts, local)?;
-    within_body_size(&parts.headers, body_size)?;
-    Ok(Admitted { host, expects_continue: expects_continue(&parts.headers)? })
+    let second = parts.version == Version::HTTP_2;
+    if second {
+        framed(parts, limits)?;
+    }
+    let host = if second { authority(parts)? } else { host(parts, local)? };
+    within_body_size(&parts.headers, limits.body_size)?;
+    // hyper can't say 100 in HTTP/2, and visitors who would wait for it don't wait long.
+    let expects_continue = expects_continue(&parts.headers)? && !second;
+    Ok(Admitted { host, expects_continue })
+}
+
+/// What `server::framing` finds in HTTP/1, of a request that came in frames.
+fn framed(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    if path.len() > limits.target_size {
+        return Err(Refusal::TargetTooLong);
+    }
+    if parts.headers.len() > limits.header_count {
+        return Err(Refusal::TooManyFields);
+    }
+    let known = parts.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https"));
+    if !known || !(path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS)) {
+        return Err(Refusal::Target);
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let Some(first) = lengths.next() else { return Ok(()) };
+    let number = !first.is_empty() && first.len() <= 16 && first.iter().all(u8::is_ascii_digit);
+    if number && lengths.all(|length| length == first) { Ok(()) } else { Err(Refusal::ContentLength) }
+}
+
+/// `:authority`, or `Host` where there is none; of both, one value (RFC 9113 section 8.3.1).
+fn authority(parts: &Parts) -> Result<HeaderValue, Refusal> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::HostSeveral);
+    }
+    let host = match (parts.uri.authority(), field) {
+        (None, None) => return Err(Refusal::HostMissing),
+        (None, Some(field)) => field.clone(),
+        (Some(authority), field) => {
+            let same =
+                |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+            if !field.is_none_or(same) {
+                return Err(Refusal::HostDiffers);
+            }
+            HeaderValue::try_from(authority.as_str()).map_err(|_| Refusal::HostInvalid)?
+        }
+    };
+    parse_authority(host.as_bytes()).map(|_| host.clone()).ok_or(Refusal::HostInvalid)
 }
 
 /// In absolute form the target's authority wins over `Host`, and replaces it (RFC 9112 section 3.2.2); the
@@ -86,7 +134,8 @@ mod tests {
     fn admitted(request: http::request::Builder) -> Result<String, Refusal> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let local = HeaderValue::from_static("127.0.0.1:8080");
-        admit(&parts, Some(10), &local).map(|admitted| admitted.host.to_str().unwrap().to_owned())
+        let limits = Limits { body_size: Some(10), header_count: 4, target_size: 200, ..Limits::default() };
+        admit(&parts, &limits, &local).map(|admitted| admitted.host.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -106,6 +155,41 @@ mod tests {
             (get("/").header(HOST, "u@a"), Err(Refusal::HostInvalid)),
             (get("/").header(HOST, "a,b"), Err(Refusal::HostInvalid)),
             (get("http://u:p@b.example/").header(HOST, "a"), Err(Refusal::HostInvalid)),
+        ] {
+            let shown = format!("{request:?}");
+            assert_eq!(admitted(request), host.map(str::to_owned), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_request_in_frames_has_one_authority_and_is_held_to_the_same_limits() {
+        let get = |uri: &str| Request::get(uri).version(Version::HTTP_2);
+        let long = format!("https://a/{}", "x".repeat(200));
+        for (request, host) in [
+            (get("https://a.example/"), Ok("a.example")),
+            (get("https://a.example/").header(HOST, "A.example"), Ok("a.example")),
+            (get("https://a.example/").header(HOST, "b.example"), Err(Refusal::HostDiffers)),
+            (get("/").header(HOST, "b.example"), Ok("b.example")),
+            (get("/").header(HOST, "b").header(HOST, "b"), Err(Refusal::HostSeveral)),
+            (get("/"), Err(Refusal::HostMissing)),
+            (get("https://u:p@a.example/"), Err(Refusal::HostInvalid)),
+            (get("ftp://a.example/"), Err(Refusal::Target)),
+            (get("*").header(HOST, "a"), Err(Refusal::Target)),
+            (get("*").method("OPTIONS").header(HOST, "a"), Ok("a")),
+            (get(&long), Err(Refusal::TargetTooLong)),
+            (get("https://a/").header("x", "1").header("x", "2").header("y", "1").header("z", "1"), Ok("a")),
+            (
+                (0..5).fold(get("https://a/"), |request, _| request.header("x", "1")),
+                Err(Refusal::TooManyFields),
+            ),
+            (get("https://a/").header(CONTENT_LENGTH, "5"), Ok("a")),
+            (get("https://a/").header(CONTENT_LENGTH, "5").header(CONTENT_LENGTH, "5"), Ok("a")),
+            (
+                get("https://a/").header(CONTENT_LENGTH, "5").header(CONTENT_LENGTH, "6"),
+                Err(Refusal::ContentLength),
+            ),
+            (get("https://a/").header(CONTENT_LENGTH, "+5"), Err(Refusal::ContentLength)),
+            (get("https://a/").method("CONNECT"), Err(Refusal::Method)),
         ] {
             let shown = format!("{request:?}");
             assert_eq!(admitted(request), host.map(str::to_owned), "{shown}");

@@ -17,6 +17,9 @@ pub enum Error {
     /// It is the visitor's request.
     #[error("the request was refused: {}", .0.reason())]
     Refused(Refusal),
+    /// The visitor is sent elsewhere: to TLS.
+    #[error("the visitor is sent to https")]
+    Moved,
     /// It is the backend.
     #[error("the backend failed: {}", .0.reason())]
     Backend(Failure),
@@ -27,6 +30,8 @@ impl Error {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refusal.status(),
+            // The method and the body are to come again (RFC 9110 section 15.4.9).
+            Self::Moved => StatusCode::PERMANENT_REDIRECT,
             Self::Backend(failure) => failure.status(),
         }
     }
@@ -35,6 +40,7 @@ impl Error {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.reason(),
+            Self::Moved => "https",
             Self::Backend(failure) => failure.reason(),
         }
     }
@@ -43,7 +49,7 @@ impl Error {
     pub fn closes(self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.closes(),
-            Self::Backend(_) => false,
+            Self::Moved | Self::Backend(_) => false,
         }
     }
 }

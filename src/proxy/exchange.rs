@@ -46,6 +46,7 @@ pub struct Exchange {
     target: Option<PathAndQuery>,
     host: Option<HeaderValue>,
     accept: Option<HeaderValue>,
+    location: Option<HeaderValue>,
     client: IpAddr,
     place: Option<Place>,
     upload: Option<Rc<UploadState>>,
@@ -82,6 +83,7 @@ impl Exchange {
             target: logged.then(|| parts.uri.path_and_query().cloned()).flatten(),
             host: None,
             accept: parts.headers.get(ACCEPT).cloned(),
+            location: None,
             client: downstream.peer.address,
             place: None,
             upload: None,
@@ -175,6 +177,21 @@ impl Exchange {
         self.whole = true;
     }
 
+    /// Whether its visitor speaks HTTP/1.
+    pub fn is_http1(&self) -> bool {
+        self.version < Version::HTTP_2
+    }
+
+    /// Where the visitor is sent.
+    pub fn moves_to(&mut self, location: Option<HeaderValue>) {
+        self.location = location;
+    }
+
+    /// Where the visitor is sent, if anywhere.
+    pub fn location(&self) -> Option<&HeaderValue> {
+        self.location.as_ref()
+    }
+
     /// Whether its visitor knows informational responses (RFC 9110 section 15.2).
     pub fn takes_interim(&self) -> bool {
         self.version == Version::HTTP_11
@@ -196,6 +213,7 @@ impl Exchange {
         match error {
             Error::Refused(refusal) => self.downstream.worker.metrics.rejected(refusal.reason()),
             Error::Backend(failure) => self.series().failure(failure.reason()),
+            Error::Moved => {}
         }
     }
 

@@ -6,15 +6,16 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, SET_COOKIE};
+use http::header::{CONNECTION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use crate::headers::origin::Origin;
+use crate::headers::authority::parse_authority;
+use crate::headers::origin::{Origin, Scheme};
 use crate::headers::outgoing::{self, Outgoing, client_value};
-use crate::headers::{authority, hop_by_hop, response};
+use crate::headers::{hop_by_hop, response};
 use crate::proxy::admit::{Admitted, admit};
 use crate::proxy::answer::Answer;
 use crate::proxy::downstream::Downstream;
@@ -55,6 +56,8 @@ async fn answer(
         }
         None => pass(&mut exchange, parts, body).await,
     };
+    // HTTP/2 has no field for the end of a connection; hyper tells it by a frame.
+    let first = exchange.is_http1();
     settle(&exchange.downstream.link.interim).await;
     let draining = exchange.downstream.worker.is_draining();
     let mut response = match outcome {
@@ -64,7 +67,7 @@ async fn answer(
         }
         Err(error) => reply::to(error, exchange),
     };
-    if draining {
+    if draining && first {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -83,6 +86,7 @@ async fn settle(interim: &Interim) {
 async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<Forwarded, Error> {
     let admitted = admitted(exchange, &parts)?;
     let origin = origin(exchange, &parts.headers, &admitted);
+    secure(exchange, &origin, &parts.uri)?;
     let route = route(exchange, &origin, &parts.uri)?;
     let choice = chosen(exchange, route, &origin, &parts.headers);
     let outbound = outbound(exchange, route, &choice, &origin, admitted, parts, body);
@@ -91,12 +95,17 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<F
     exchange.responded(response.status());
     let authorities = &exchange.view.snapshot.backends[backend.0].authorities;
     returned(response.headers_mut(), &origin, authorities, choice.set_cookie);
+    if origin.scheme == Scheme::Https
+        && let Some(policy) = &exchange.view.snapshot.hsts
+    {
+        // What the app says of itself is left.
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| policy.clone());
+    }
     Ok((response, lease))
 }
 
 fn admitted(exchange: &Exchange, parts: &Parts) -> Result<Admitted, Error> {
-    let body_size = exchange.view.snapshot.config.limits.body_size;
-    admit(parts, body_size, &exchange.downstream.local).map_err(Error::Refused)
+    admit(parts, &exchange.view.snapshot.config.limits, &exchange.downstream.local).map_err(Error::Refused)
 }
 
 /// The corrected facts of the visitor.
@@ -107,8 +116,22 @@ fn origin(exchange: &mut Exchange, headers: &HeaderMap, admitted: &Admitted) -> 
     origin
 }
 
+/// Sends a visitor who came in the clear to TLS, where that is asked for; but not who asks for a proof that we hold
+/// the name, which comes so (RFC 8555 section 8.3).
+fn secure(exchange: &mut Exchange, origin: &Origin, uri: &Uri) -> Result<(), Error> {
+    let Some(port) = exchange.view.snapshot.config.tls.redirect_http else { return Ok(()) };
+    if origin.scheme == Scheme::Https || uri.path().starts_with("/.well-known/acme-challenge/") {
+        return Ok(());
+    }
+    let host = parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    exchange.moves_to(HeaderValue::try_from(format!("https://{host}{port}{path}")).ok());
+    Err(Error::Moved)
+}
+
 fn route(exchange: &Exchange, origin: &Origin, uri: &Uri) -> Result<usize, Error> {
-    let host = authority::parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);
+    let host = parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);
     // `OPTIONS *` is about the server as a whole: that of the root.
     let path = if uri.path() == "*" { "/" } else { uri.path() };
     exchange.view.snapshot.router.find(host, path).ok_or(Error::Refused(Refusal::NoRoute))
@@ -191,7 +214,7 @@ fn returned(headers: &mut HeaderMap, origin: &Origin, authorities: &[String], bu
     let public = response::Public { scheme: origin.scheme, host };
     response::rewrite(headers, &public, authorities);
     if let Some(bucket) = bucket {
-        let secure = origin.scheme == crate::headers::origin::Scheme::Https;
+        let secure = origin.scheme == Scheme::Https;
         headers.append(SET_COOKIE, cookie::set_cookie(bucket, secure));
     }
 }

@@ -20,7 +20,7 @@ pub struct Link {
     handled: Cell<u64>,
     refused: Cell<Option<(u64, Refusal)>>,
     body_refused: Cell<Option<Refusal>>,
-    in_flight: Cell<bool>,
+    in_flight: Cell<u32>,
     idle_since: Cell<Instant>,
 }
 
@@ -33,7 +33,7 @@ impl Link {
             handled: Cell::new(0),
             refused: Cell::new(None),
             body_refused: Cell::new(None),
-            in_flight: Cell::new(false),
+            in_flight: Cell::new(0),
             idle_since: Cell::new(now),
         }
     }
@@ -46,6 +46,11 @@ impl Link {
     /// Whether no head has passed yet.
     pub fn is_fresh(&self) -> bool {
         self.heads.get() == 0
+    }
+
+    /// Whether no request has come yet.
+    pub fn is_unused(&self) -> bool {
+        self.handled.get() == 0
     }
 
     /// The reader passes a stand-in on for a head that it refused. Pipelined requests before it are answered
@@ -67,7 +72,7 @@ impl Link {
 
     /// The handler got the next request; says why it is to be refused, if its bytes were.
     pub fn begin(&self) -> Option<Refusal> {
-        self.in_flight.set(true);
+        self.in_flight.set(self.in_flight.get() + 1);
         self.handled.set(self.handled.get() + 1);
         self.refused.get().filter(|(number, _)| *number == self.handled.get()).map(|(_, refusal)| refusal)
     }
@@ -77,14 +82,14 @@ impl Link {
         self.handled.get()
     }
 
-    /// The exchange in flight ended `now`.
+    /// An exchange in flight ended `now`.
     pub fn end(&self, now: Instant) {
-        self.in_flight.set(false);
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
         self.idle_since.set(now);
     }
 
     /// Since when nothing is in flight, or nothing while something is.
     pub fn idle_since(&self) -> Option<Instant> {
-        (!self.in_flight.get()).then(|| self.idle_since.get())
+        (self.in_flight.get() == 0).then(|| self.idle_since.get())
     }
 }

@@ -38,6 +38,8 @@ pub enum Refusal {
     HostMissing,
     /// More than one `Host` (section 3.2).
     HostSeveral,
+    /// A `Host` other than `:authority` (RFC 9113 section 8.3.1).
+    HostDiffers,
     /// A `Host` that is no authority.
     HostInvalid,
     /// `Content-Length` beside `Transfer-Encoding` (section 6.1).
@@ -64,7 +66,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for metrics that exist before the first one.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BareLf,
         Self::BareCr,
         Self::ControlCharacter,
@@ -80,6 +82,7 @@ impl Refusal {
         Self::TooManyFields,
         Self::HostMissing,
         Self::HostSeveral,
+        Self::HostDiffers,
         Self::HostInvalid,
         Self::LengthWithEncoding,
         Self::ContentLength,
@@ -126,6 +129,7 @@ impl Refusal {
             | Self::FieldName
             | Self::HostMissing
             | Self::HostSeveral
+            | Self::HostDiffers
             | Self::HostInvalid
             | Self::LengthWithEncoding
             | Self::ContentLength
@@ -153,6 +157,7 @@ impl Refusal {
             Self::TooManyFields => "too_many_fields",
             Self::HostMissing => "host_missing",
             Self::HostSeveral => "host_several",
+            Self::HostDiffers => "host_differs",
             Self::HostInvalid => "host_invalid",
             Self::LengthWithEncoding => "length_with_encoding",
             Self::ContentLength => "content_length",

@@ -4,7 +4,7 @@
 //! repeat a byte of the request but its id, which was checked.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::headers::names;
@@ -17,6 +17,7 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     exchange.failed(error);
     let id = exchange.request_id.clone();
     let json = exchange.prefers_json();
+    let (location, first) = (exchange.location().cloned(), exchange.is_http1());
     let text = text(error, id.to_str().unwrap_or_default(), json);
     let length = text.len();
     let mut response = Response::new(Answer::of_ours(exchange, Bytes::from(text)));
@@ -27,12 +28,15 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(&names::X_CROSSFADE_ERROR, HeaderValue::from_static(error.reason()));
+    match location {
+        Some(location) => headers.insert(LOCATION, location),
+        None => headers.insert(&names::X_CROSSFADE_ERROR, HeaderValue::from_static(error.reason())),
+    };
     headers.insert(&names::X_REQUEST_ID, id);
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    if error.closes() {
+    if error.closes() && first {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -58,6 +62,7 @@ fn text(error: Error, id: &str, json: bool) -> String {
 /// What the person in front of the page can do.
 fn advice(error: Error) -> &'static str {
     match (error, error.status()) {
+        (Error::Moved, _) => "This site is at https://.",
         (Error::Backend(_), StatusCode::GATEWAY_TIMEOUT) => {
             "The site took too long to answer. Please try again in a moment."
         }

@@ -1,4 +1,4 @@
-//! One visitor's connection: hyper's server on a guarded socket, until either side ends it.
+//! One visitor's connection: opened, then served by hyper, until either side ends it.
 //!
 //! `server::worker` spawns one per accepted connection. It must never outlive the drain's end, nor take the
 //! worker with it when something in it panics.
@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS, Limits};
+use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS, Limits, TLS_HANDSHAKE, Timeouts};
 use crate::headers::origin::Scheme;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
@@ -22,19 +24,88 @@ use crate::proxy::link::Link;
 use crate::proxy::worker::Worker;
 use crate::server::drain::Closing;
 use crate::server::guard::Guard;
+use crate::server::http2;
+use crate::server::opening::{Manner, Opened, Spoken, open};
+use crate::telemetry::metrics::RefusedConnection;
 
 /// Serves the connection to its end.
-pub async fn serve(worker: Rc<Worker>, socket: TcpStream, peer: SocketAddr, closing: Rc<Closing>) {
+pub async fn serve(
+    worker: Rc<Worker>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    manner: Manner,
+    closing: Rc<Closing>,
+) {
     // What is written is whole: the kernel must not wait for more. A dead socket says so at the first read.
     let _ = socket.set_nodelay(true);
     let Ok(local) = socket.local_addr() else { return };
+    let Some(Opened { peer, spoken }) = opened(&worker, socket, peer, manner, &closing).await else { return };
     let snapshot = worker.snapshot();
     let (limits, timeouts) = (snapshot.config.limits, snapshot.config.timeouts);
-    let link = Rc::new(Link::new(Instant::now()));
-    let guard = Guard::new(socket, Rc::clone(&link), limits, timeouts);
-    let downstream = Rc::new(Downstream::new(worker, link, peer, local, Scheme::Http));
     drop(snapshot);
+    let link = Rc::new(Link::new(Instant::now()));
+    let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
+    let downstream = Rc::new(Downstream::new(worker, link, peer, local, scheme));
+    let bounds = Bounds { limits, timeouts, closing };
+    let outcome = match spoken {
+        Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, bounds).await,
+        Spoken::Http1Tls(stream) => serve_http1(*stream, BytesMut::new(), downstream, bounds).await,
+        Spoken::Http2(socket) => http2::serve(socket, downstream, bounds).await,
+        Spoken::Http2Tls(stream) => http2::serve(*stream, downstream, bounds).await,
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
 
+/// What bounds a connection: those in force when it was opened.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Waits.
+    pub timeouts: Timeouts,
+    /// The drain.
+    pub closing: Rc<Closing>,
+}
+
+/// The connection opened within its time, unless the process ends before.
+async fn opened(
+    worker: &Rc<Worker>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    manner: Manner,
+    closing: &Rc<Closing>,
+) -> Option<Opened> {
+    let limit = match manner.tls {
+        true => TLS_HANDSHAKE,
+        false => worker.snapshot().config.timeouts.request_head,
+    };
+    let opening = tokio::time::timeout(limit, open(worker, socket, peer, manner));
+    let outcome = tokio::select! {
+        outcome = opening => outcome,
+        () = closing.begun() => return None,
+    };
+    let refused = match outcome {
+        Ok(Ok(opened)) => return Some(opened),
+        Ok(Err(refused)) => refused,
+        Err(_) => manner.tls.then_some(RefusedConnection::TlsTimeout),
+    };
+    refused.into_iter().for_each(|reason| worker.metrics.refused(reason));
+    None
+}
+
+async fn serve_http1<S>(
+    socket: S,
+    read: BytesMut,
+    downstream: Rc<Downstream>,
+    bounds: Bounds,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Bounds { limits, timeouts, closing } = bounds;
+    let guard = Guard::new(socket, read, Rc::clone(&downstream.link), limits, timeouts);
     let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
     let mut connection = pin!(builder(&limits).serve_connection(TokioIo::new(guard), service));
     let (mut waiting, mut told) = (None, false);
@@ -45,14 +116,9 @@ pub async fn serve(worker: Rc<Worker>, socket: TcpStream, peer: SocketAddr, clos
         }
         connection.as_mut().poll(cx)
     });
-    let outcome = match outcome.await {
-        // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
-        Ok(()) => connection.await,
-        failed => failed,
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%peer, %error, "connection ended");
-    }
+    outcome.await?;
+    // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
+    connection.await
 }
 
 fn builder(limits: &Limits) -> http1::Builder {

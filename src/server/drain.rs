@@ -5,8 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -70,6 +71,16 @@ impl Closing {
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.get()
+    }
+
+    /// Returns once it has begun.
+    pub async fn begun(self: &Rc<Self>) {
+        let mut waiting = None;
+        poll_fn(|cx| {
+            waiting.get_or_insert_with(|| self.wake(cx.waker()));
+            if self.has_begun() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Wakes everyone who waits.

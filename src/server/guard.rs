@@ -50,19 +50,21 @@ pub struct Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Guards `socket`; the bounds are those in force when the connection was accepted.
-    pub fn new(socket: S, link: Rc<Link>, limits: Limits, timeouts: Timeouts) -> Self {
+    /// Guards `socket`, from which `read` was read before; the bounds are those in force when the connection was
+    /// accepted.
+    pub fn new(socket: S, read: BytesMut, link: Rc<Link>, limits: Limits, timeouts: Timeouts) -> Self {
+        let begun = (!read.is_empty()).then(Instant::now);
         Self {
             socket,
             link,
             limits,
             timeouts,
             framer: Framer::at_start(),
-            pending: BytesMut::new(),
+            pending: read,
             cleared: 0,
             refused: false,
             broken: None,
-            head_since: None,
+            head_since: begun,
             timer: None,
             write_stall: Stall::new(timeouts.idle_body),
             interim: Bytes::new(),

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::limits::BACKLOG;
+use crate::server::opening::Manner;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Its name in metrics: that address.
     pub label: String,
+    /// How its connections begin.
+    pub manner: Manner,
     socket: TcpListener,
 }
 
@@ -26,7 +29,7 @@ impl Listener {
     ///
     /// # Errors
     /// Names the address and what the machine said.
-    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    pub fn bind(address: SocketAddr, manner: Manner) -> Result<Self, BindError> {
         let bind = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             // For a restart while old connections linger; a second listener on the address still fails.
@@ -41,7 +44,7 @@ impl Listener {
             Ok((socket.local_addr()?, socket))
         };
         let (bound, socket) = bind().map_err(|source| BindError { address, source })?;
-        Ok(Self { address: bound, label: bound.to_string(), socket })
+        Ok(Self { address: bound, label: bound.to_string(), manner, socket })
     }
 
     /// Another handle of the same socket, with the same queue.
@@ -51,7 +54,7 @@ impl Listener {
     pub fn duplicate(&self) -> Result<Self, BindError> {
         let address = self.address;
         let socket = self.socket.try_clone().map_err(|source| BindError { address, source })?;
-        Ok(Self { address, label: self.label.clone(), socket })
+        Ok(Self { address, label: self.label.clone(), manner: self.manner, socket })
     }
 
     /// The socket itself.
@@ -87,8 +90,9 @@ mod tests {
 
     #[test]
     fn an_address_in_use_fails_with_its_remedy() {
-        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = Listener::bind(first.address).unwrap_err().to_string();
+        let plain = Manner { tls: false, proxy_protocol: false };
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap(), plain).unwrap();
+        let error = Listener::bind(first.address, plain).unwrap_err().to_string();
         assert!(error.contains(&first.address.to_string()) && error.contains("another port"), "{error}");
     }
 }

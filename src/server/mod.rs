@@ -10,5 +10,8 @@ pub mod connection;
 pub mod drain;
 pub mod framing;
 pub mod guard;
+pub mod http2;
 pub mod listener;
+pub mod opening;
+pub mod proxy_protocol;
 pub mod worker;

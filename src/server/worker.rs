@@ -20,6 +20,7 @@ use crate::server::balance::{Accepted, Balance};
 use crate::server::connection;
 use crate::server::drain::{Closing, Draining, Phase};
 use crate::server::listener::Listener;
+use crate::server::opening::Manner;
 use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::{Buffer, Sink};
 use crate::telemetry::events::Event;
@@ -66,11 +67,13 @@ async fn run(seed: Seed) -> usize {
     let worker = Rc::new(Worker::new(index, workers, published, metrics.clone(), log));
     let counts: Vec<Connections> =
         listeners.iter().map(|listener| metrics.connections(&listener.label, index)).collect();
+    let manners = listeners.iter().map(|listener| listener.manner).collect();
     let open = Rc::new(Open::default());
     let room = Rc::new(Room {
         index,
         worker: Rc::clone(&worker),
         counts,
+        manners,
         open: Rc::clone(&open),
         closing: Rc::default(),
     });
@@ -110,7 +113,9 @@ async fn run(seed: Seed) -> usize {
 struct Room {
     index: usize,
     worker: Rc<Worker>,
+    /// By place of the listener.
     counts: Vec<Connections>,
+    manners: Vec<Manner>,
     open: Rc<Open>,
     closing: Rc<Closing>,
 }
@@ -122,7 +127,8 @@ impl Room {
         let counted = self.counts[listener].open();
         let held = self.open.hold();
         let witness = Witness { metrics: self.worker.metrics.clone(), worker: self.index };
-        let serving = connection::serve(Rc::clone(&self.worker), socket, peer, Rc::clone(&self.closing));
+        let (worker, closing) = (Rc::clone(&self.worker), Rc::clone(&self.closing));
+        let serving = connection::serve(worker, socket, peer, self.manners[listener], closing);
         tokio::task::spawn_local(async move {
             serving.await;
             drop((witness, counted, held, seat));

@@ -7,14 +7,16 @@ pub mod publish;
 pub mod registry;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use rustls::ServerConfig;
 use rustls::pki_types::ServerName;
 
 use crate::config::model::{self, BackendIndex, Config, EndpointUrl, HostPolicy, Name};
 use crate::routing::Router;
 use crate::snapshot::registry::{Registry, RegistryError};
+use crate::tls::certificate::Certificate;
 use crate::upstream::endpoint::{Endpoint, sni};
 
 /// What serves requests.
@@ -30,6 +32,14 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// By place in `config.backends`.
     pub backends: Vec<Backend>,
+    /// What handshakes go by.
+    pub tls: Arc<ServerConfig>,
+    /// `Strict-Transport-Security` for visitors by TLS, where browsers are told to stay.
+    pub hsts: Option<HeaderValue>,
+    /// When its files were read.
+    pub read_at: SystemTime,
+    /// The configuration's own certificates, the first the default.
+    pub certificates: Vec<Certificate>,
 }
 
 impl Snapshot {
@@ -38,6 +48,7 @@ impl Snapshot {
     /// # Errors
     /// Names the file of authorities, or the endpoint, that can't be used.
     pub fn compile(config: Config, revision: u64, registry: &mut Registry) -> Result<Self, RegistryError> {
+        let read_at = SystemTime::now();
         let backends = config
             .backends
             .iter()
@@ -45,7 +56,13 @@ impl Snapshot {
             .collect::<Result<_, _>>()?;
         let routes = config.routes.iter().map(|route| Route::compile(route, &config)).collect();
         let router = Router::new(config.routes.iter().map(|route| (route.hosts.as_slice(), &route.path)));
-        Ok(Self { revision, config, router, routes, backends })
+        let certificates =
+            config.tls.certificates.iter().map(registry::certificate).collect::<Result<_, _>>()?;
+        let hsts = config.tls.hsts.map(|age| {
+            HeaderValue::try_from(format!("max-age={}", age.as_secs())).expect("digits are a field value")
+        });
+        let tls = registry.serving(&config.tls)?;
+        Ok(Self { revision, config, router, routes, backends, tls, hsts, read_at, certificates })
     }
 
     /// Every pair of route and backend with the backend's share in 0..=1.

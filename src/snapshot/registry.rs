@@ -6,11 +6,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::model::{Backend, EndpointUrl, Scheme};
+use crate::config::model::{Backend, CertificateFiles, EndpointUrl, Scheme, Tls};
 use crate::source::file::read_regular;
+use crate::tls::certificate::{Certificate, CertificateError};
+use crate::tls::serving::{self, ServingError};
+use crate::tls::store::Store;
 use crate::upstream::endpoint::{Endpoint, InvalidEndpoint};
 use crate::upstream::tls::{self, TlsError};
 
@@ -20,9 +24,43 @@ pub struct Registry {
     next_id: u64,
     endpoints: HashMap<(EndpointUrl, usize), Weak<Endpoint>>,
     tls: HashMap<Option<Authorities>, Weak<ClientConfig>>,
+    store: Store,
+    serving: Option<(Serving, Arc<ServerConfig>)>,
 }
 
 impl Registry {
+    /// Of a process whose handshakes take their certificates from `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store, ..Self::default() }
+    }
+
+    /// Where handshakes take their certificates from.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What handshakes with visitors go by; the same as before where no setting of theirs has changed.
+    ///
+    /// # Errors
+    /// Names the authorities of clients that can't be used.
+    pub fn serving(&mut self, tls: &Tls) -> Result<Arc<ServerConfig>, RegistryError> {
+        let read = |path: &Path| {
+            read_regular(path).map_err(|error| ServingError::Read(path.display().to_string(), error))
+        };
+        let pem = tls.clients.as_ref().map(|clients| read(&clients.ca_file)).transpose()?;
+        // Certificates are found by name in the store, whatever the settings.
+        let settings = Serving { settings: Tls { certificates: Vec::new(), ..tls.clone() }, pem };
+        if let Some((known, config)) = &self.serving
+            && *known == settings
+        {
+            return Ok(Arc::clone(config));
+        }
+        let config = serving::config(tls, settings.pem.as_deref(), self.store.clone())?;
+        let config = Arc::new(config);
+        self.serving = Some((settings, Arc::clone(&config)));
+        Ok(config)
+    }
+
     /// The TLS configuration a backend needs; none for plain HTTP.
     ///
     /// # Errors
@@ -66,6 +104,18 @@ impl Registry {
     }
 }
 
+/// Reads a certificate and its key, and checks both.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn certificate(files: &CertificateFiles) -> Result<Certificate, CertificateError> {
+    let read = |path: &Path| {
+        read_regular(path).map_err(|error| CertificateError::Read(path.display().to_string(), error))
+    };
+    let (cert, key) = (read(&files.cert)?, read(&files.key)?);
+    Certificate::of_pem((&files.cert, &cert), (&files.key, &key), SystemTime::now())
+}
+
 /// Why a configuration that reads well can't be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -75,12 +125,25 @@ pub enum RegistryError {
     /// Authorities that can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A certificate that can't be served.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Settings of handshakes that can't be used.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
     /// An endpoint that can't be named.
     #[error(transparent)]
     Endpoint(#[from] InvalidEndpoint),
     /// A `host` that can't be sent.
     #[error("the host `{0}` can't stand in a `Host` field; write a DNS name")]
     Host(String),
+}
+
+/// What makes a configuration of handshakes another.
+#[derive(Debug, PartialEq, Eq)]
+struct Serving {
+    settings: Tls,
+    pem: Option<Vec<u8>>,
 }
 
 /// A file of authorities by path and content: a changed file is another set.

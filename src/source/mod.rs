@@ -3,6 +3,7 @@
 //! Runs on the control thread and sends commands. It must never decide whether a text is good: it only has to
 //! bring the right one, whole, soon, and on every file system.
 
+pub mod certificates;
 pub mod file;
 pub mod symlinks;
 pub mod watch;

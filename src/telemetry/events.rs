@@ -28,7 +28,7 @@ pub enum Event<'a> {
     Started { version: &'a str, workers: usize, revision: u64 },
     /// The process ends, with this exit code.
     Stopped { code: u8 },
-    /// A socket listens. `purpose` is what it is for: `http`, `metrics`.
+    /// A socket listens. `purpose` is what it is for: `http`, `https`, `metrics`.
     ListenerBound { purpose: &'a str, address: SocketAddr },
     /// A connection couldn't be accepted; the listener goes on after a pause.
     AcceptFailed { listener: &'a str, error: &'a dyn Display },
@@ -56,8 +56,11 @@ impl Event<'_> {
             Event::Stopped { code } => info!(event = "stopped", code, "stopped"),
             Event::ListenerBound { purpose, address } => {
                 // The wording is a contract: scripts that start us with port 0 read the address from it.
-                let aside = if purpose == "http" { String::new() } else { format!(" ({purpose})") };
-                info!(event = "listener.bound", "listening on http://{address}{aside}");
+                let (scheme, aside) = match purpose {
+                    "http" | "https" => (purpose, String::new()),
+                    other => ("http", format!(" ({other})")),
+                };
+                info!(event = "listener.bound", "listening on {scheme}://{address}{aside}");
             }
             Event::AcceptFailed { listener, error } => {
                 warn!(event = "listener.accept-failed", listener, %error, "a connection couldn't be accepted");

@@ -12,7 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use super::families::{self, Family, Named, Sample, Value};
 pub use super::pairs::Share;
@@ -103,6 +105,20 @@ impl Metrics {
         self.0.rejected.count(reason);
     }
 
+    /// These certificates are served, each with its name and its end; no others.
+    pub fn certificates(&self, expiries: &[(String, SystemTime)]) {
+        self.0.process.certificate_expiry.reset();
+        for (name, expires) in expiries {
+            let seconds = expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            self.0.process.certificate_expiry.with_label_values(&[name]).set(seconds);
+        }
+    }
+
+    /// A connection ended before its first request.
+    pub fn refused(&self, reason: RefusedConnection) {
+        self.0.process.refused_connections.with_label_values(&[reason.as_str()]).inc();
+    }
+
     /// A panic ended a connection.
     pub fn panicked(&self) {
         self.0.process.panics.inc();
@@ -170,6 +186,8 @@ struct Process {
     last_reload_success: Gauge,
     access_log_dropped: IntCounter,
     panics: IntCounter,
+    certificate_expiry: GaugeVec,
+    refused_connections: IntCounterVec,
 }
 
 impl Process {
@@ -178,6 +196,10 @@ impl Process {
         let reloads = add(registry, IntCounterVec::new(opts(RELOADS), &["result"]));
         for result in ["success", "failure"] {
             reloads.with_label_values(&[result]);
+        }
+        let refused_connections = add(registry, IntCounterVec::new(opts(REFUSED), &["reason"]));
+        for reason in RefusedConnection::ALL {
+            refused_connections.with_label_values(&[reason.as_str()]);
         }
         Self {
             connections_open: add(registry, IntGaugeVec::new(opts(CONNECTIONS), &["listener"])),
@@ -188,6 +210,8 @@ impl Process {
             last_reload_success: add(registry, Gauge::with_opts(opts(LAST_RELOAD_SUCCESS))),
             access_log_dropped: add(registry, IntCounter::with_opts(opts(ACCESS_LOG_DROPPED))),
             panics: add(registry, IntCounter::with_opts(opts(PANICS))),
+            certificate_expiry: add(registry, GaugeVec::new(opts(CERTIFICATE_EXPIRY), &["name"])),
+            refused_connections,
         }
     }
 }
@@ -212,6 +236,39 @@ const ACCESS_LOG_DROPPED: Named = (
     "Access records lost because the log's target was too slow or refused them.",
 );
 const PANICS: Named = ("crossfade_panics_total", "Panics; each ended no more than one connection.");
+const CERTIFICATE_EXPIRY: Named = (
+    "crossfade_certificate_expiry_timestamp_seconds",
+    "When a certificate that is served ends, in seconds since 1970, by its first name.",
+);
+const REFUSED: Named =
+    ("crossfade_refused_connections_total", "Visitors' connections closed before a request, by reason.");
+
+/// Why a connection ends before its first request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedConnection {
+    /// No PROXY header, or a broken one, where one has to stand.
+    ProxyHeader,
+    /// A peer that isn't among `forwarded.trusted`, on a listener of the PROXY protocol.
+    ProxyPeer,
+    /// The TLS handshake took too long.
+    TlsTimeout,
+    /// It failed: a scanner, a certificate that wasn't believed, a version too old.
+    TlsFailed,
+}
+
+impl RefusedConnection {
+    const ALL: [Self; 4] = [Self::ProxyHeader, Self::ProxyPeer, Self::TlsTimeout, Self::TlsFailed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyPeer => "proxy_peer",
+            Self::TlsTimeout => "tls_timeout",
+            Self::TlsFailed => "tls_failed",
+        }
+    }
+}
+
 /// Gathers the families that have routes, backends or reasons.
 struct Families {
     pairs: Arc<Pairs>,
@@ -314,183 +371,5 @@ fn register(registry: &Registry, families: impl Collector + 'static) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    const REASONS: Reasons = Reasons {
-        failures: &["connect-refused", "reset"],
-        retries: &["stale-connection"],
-        rejections: &["bad-host", "no-route"],
-    };
-
-    fn metrics(shares: &[(&str, &str, f64)]) -> Metrics {
-        let metrics = Metrics::new("1.2.3", REASONS);
-        reconcile(&metrics, shares);
-        metrics
-    }
-
-    fn reconcile(metrics: &Metrics, shares: &[(&str, &str, f64)]) {
-        let share = |&(route, backend, weight_ratio): &(_, _, _)| Share { route, backend, weight_ratio };
-        metrics.reconcile(&shares.iter().map(share).collect::<Vec<_>>());
-    }
-
-    /// The value of the sample written so, where there is one.
-    fn value(metrics: &Metrics, sample: &str) -> Option<f64> {
-        let text = metrics.encode();
-        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
-        Some(value.parse().unwrap())
-    }
-
-    const WEB: &[(&str, &str, f64)] = &[("web", "heroku", 0.95), ("web", "fly", 0.05)];
-
-    #[test]
-    fn rates_exist_before_the_first_request() {
-        let metrics = metrics(WEB);
-        for zero in [
-            r#"crossfade_requests_total{route="web",backend="fly",method="GET",code="200"}"#,
-            r#"crossfade_request_duration_seconds_count{route="web",backend="fly"}"#,
-            r#"crossfade_first_byte_seconds_bucket{route="web",backend="fly",le="0.001"}"#,
-            r#"crossfade_first_byte_seconds_bucket{route="web",backend="fly",le="60"}"#,
-            r#"crossfade_backend_connect_seconds_sum{backend="fly"}"#,
-            r#"crossfade_backend_failures_total{route="web",backend="fly",reason="reset"}"#,
-            r#"crossfade_retries_total{route="web",backend="fly",reason="stale-connection"}"#,
-            r#"crossfade_requests_in_flight{route="web",backend="fly"}"#,
-            r#"crossfade_tunnels_open{route="web",backend="fly"}"#,
-            r#"crossfade_bytes_total{route="web",backend="fly",direction="in"}"#,
-            r#"crossfade_mode{route="web",mode="hold"}"#,
-            r#"crossfade_held_requests{route="web"}"#,
-            r#"crossfade_config_reloads_total{result="failure"}"#,
-            r#"crossfade_rejected_requests_total{reason="no-route"}"#,
-            "crossfade_access_log_dropped_total",
-            "crossfade_panics_total",
-            "crossfade_revision",
-        ] {
-            assert_eq!(value(&metrics, zero), Some(0.0), "{zero}");
-        }
-        for (sample, expected) in [
-            (r#"crossfade_weight_ratio{route="web",backend="fly"}"#, 0.05),
-            (r#"crossfade_backend_up{backend="fly"}"#, 1.0),
-            (r#"crossfade_mode{route="web",mode="open"}"#, 1.0),
-            (r#"crossfade_build_info{version="1.2.3"}"#, 1.0),
-        ] {
-            assert_eq!(value(&metrics, sample), Some(expected), "{sample}");
-        }
-        assert!(!metrics.encode().contains("\"none\"") && !metrics.encode().contains("\"other\""));
-    }
-
-    #[test]
-    fn counts_of_all_workers_and_snapshots_add_up() {
-        let metrics = metrics(WEB);
-        let sample = r#"crossfade_requests_total{route="web",backend="fly",method="GET",code="200"}"#;
-        for round in 1..=100 {
-            let workers = [metrics.series("web", "fly"), metrics.series("web", "fly")];
-            workers.iter().for_each(|worker| worker.request(MethodLabel::Get, 200));
-            reconcile(&metrics, WEB);
-            assert_eq!(value(&metrics, sample), Some(2.0 * f64::from(round)));
-        }
-        let odd = metrics.series("web", "fly");
-        odd.request(MethodLabel::Other, 999);
-        let sample = r#"crossfade_requests_total{route="web",backend="fly",method="OTHER",code="other"}"#;
-        assert_eq!(value(&metrics, sample), Some(1.0));
-    }
-
-    #[test]
-    fn what_is_gone_is_removed_from_every_family_and_the_rest_stays() {
-        let metrics = metrics(WEB);
-        let (stays, goes) = (metrics.series("web", "heroku"), metrics.series("web", "fly"));
-        let backend = metrics.backend("fly");
-        let open = (stays.in_flight(), goes.in_flight());
-        stays.request(MethodLabel::Post, 302);
-        reconcile(&metrics, &[("web", "heroku", 1.0)]);
-        assert!(!metrics.encode().contains("fly"));
-        goes.request(MethodLabel::Get, 200);
-        backend.connect(Duration::from_millis(3));
-        metrics.series("web", "fly").failure("reset");
-        let posted = r#"crossfade_requests_total{route="web",backend="heroku",method="POST",code="302"}"#;
-        let in_flight = r#"crossfade_requests_in_flight{route="web",backend="heroku"}"#;
-        assert_eq!((value(&metrics, posted), value(&metrics, in_flight)), (Some(1.0), Some(1.0)));
-        drop(open);
-        assert_eq!(value(&metrics, in_flight), Some(0.0));
-        assert!(!metrics.encode().contains("fly"));
-    }
-
-    #[test]
-    fn names_that_join_to_the_same_text_are_apart() {
-        let metrics = metrics(&[("ab", "c", 1.0), ("a", "bc", 1.0)]);
-        metrics.series("ab", "c").bytes_out(7);
-        assert_eq!(
-            value(&metrics, r#"crossfade_bytes_total{route="ab",backend="c",direction="out"}"#),
-            Some(7.0)
-        );
-        assert_eq!(
-            value(&metrics, r#"crossfade_bytes_total{route="a",backend="bc",direction="out"}"#),
-            Some(0.0)
-        );
-    }
-
-    #[test]
-    fn requests_without_a_backend_count_under_none() {
-        let metrics = metrics(WEB);
-        metrics.unrouted().request(MethodLabel::Get, 400);
-        metrics.rejected("no-route");
-        for sample in [
-            r#"crossfade_requests_total{route="none",backend="none",method="GET",code="400"}"#,
-            r#"crossfade_rejected_requests_total{reason="no-route"}"#,
-        ] {
-            assert_eq!(value(&metrics, sample), Some(1.0), "{sample}");
-        }
-    }
-
-    #[test]
-    fn histograms_are_cumulative_and_in_seconds() {
-        let metrics = metrics(WEB);
-        let series = metrics.series("web", "fly");
-        [2, 20, 61_000].iter().for_each(|&ms| series.duration(Duration::from_millis(ms)));
-        let bucket = |le: &str| {
-            let name = "crossfade_request_duration_seconds_bucket";
-            value(&metrics, &format!(r#"{name}{{route="web",backend="fly",le="{le}"}}"#)).unwrap()
-        };
-        assert_eq!(["0.001", "0.0025", "0.025", "60", "+Inf"].map(bucket), [0.0, 1.0, 2.0, 2.0, 3.0]);
-        let sum = r#"crossfade_request_duration_seconds_sum{route="web",backend="fly"}"#;
-        assert_eq!(value(&metrics, sum), Some(61.022));
-    }
-
-    #[test]
-    fn reloads_connections_and_the_rest_are_told() {
-        let metrics = metrics(WEB);
-        let connection = metrics.connections("0.0.0.0:80", 1).open();
-        metrics.reloaded(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
-        metrics.reload_failed();
-        metrics.revision(7);
-        metrics.backend("fly").up(false);
-        for (sample, expected) in [
-            (r#"crossfade_connections_open{listener="0.0.0.0:80"}"#, 1.0),
-            (r#"crossfade_worker_connections_open{worker="1"}"#, 1.0),
-            (r#"crossfade_config_reloads_total{result="success"}"#, 1.0),
-            (r#"crossfade_config_reloads_total{result="failure"}"#, 1.0),
-            ("crossfade_config_last_reload_successful", 0.0),
-            ("crossfade_config_last_reload_success_timestamp_seconds", 1_700_000_000.5),
-            ("crossfade_revision", 7.0),
-            (r#"crossfade_backend_up{backend="fly"}"#, 0.0),
-        ] {
-            assert_eq!(value(&metrics, sample), Some(expected), "{sample}");
-        }
-        drop(connection);
-        assert_eq!(value(&metrics, r#"crossfade_connections_open{listener="0.0.0.0:80"}"#), Some(0.0));
-    }
-
-    #[test]
-    fn every_line_is_a_sample_of_a_family_with_help_and_type() {
-        let text = metrics(WEB).encode();
-        let mut family = "";
-        for line in text.lines() {
-            match line.strip_prefix("# HELP ") {
-                Some(help) => family = help.split(' ').next().unwrap(),
-                None => assert!(line.trim_start_matches("# TYPE ").starts_with(family), "{line}"),
-            }
-        }
-        assert!(cfg!(not(target_os = "linux")) || text.contains("process_resident_memory_bytes "));
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -34,7 +34,7 @@ fn leaves_one_trace(proxy: &Proxy, status: u16, reason: &str) {
 /// A proxy before a backend that plays `script`, with deadlines short enough to wait for.
 fn before(script: impl Fn(Peer) + Send + Sync + 'static) -> (Backend, Proxy) {
     let backend = Backend::start(script);
-    let config = Config::of_url(&backend.url(), "first_byte_timeout = \"150ms\"")
+    let config = Config::of_url(&backend.url(), "first_byte_timeout = \"400ms\"")
         .section("[timeouts]\nidle_body = \"200ms\"\nrequest = \"700ms\"");
     let proxy = Proxy::start(&config);
     (backend, proxy)

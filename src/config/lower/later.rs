@@ -7,10 +7,9 @@
 use crate::config::file::Section;
 use crate::config::problem::{Fault, Notes};
 
-/// `[state]` and `[tls]`.
+/// `[state]`.
 pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) {
     accept(file, "state", &["dir"], notes);
-    accept(file, "tls", &["certificates", "redirect_http"], notes);
 }
 
 fn accept(file: &mut Section<'_>, name: &'static str, keys: &[&'static str], notes: &mut Notes<'_>) {

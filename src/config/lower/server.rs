@@ -12,6 +12,7 @@ use crate::config::kinds;
 use crate::config::limits;
 use crate::config::model::Server;
 use crate::config::problem::{Fault, Notes, Span, quoted};
+use crate::headers::origin::Trust;
 
 const HTTP_FORM: &str = "say where to listen: http = \"0.0.0.0:8080\", or a list of addresses";
 const METRICS_FORM: &str = "say where to serve them: metrics = \"127.0.0.1:9902\"";
@@ -20,7 +21,8 @@ const METRICS_FORM: &str = "say where to serve them: metrics = \"127.0.0.1:9902\
 pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Server> {
     let mut section = file.section("server", notes);
     let mut taken = Vec::new();
-    let http = section.require("http", notes, HTTP_FORM, |value, notes| listeners(value, &mut taken, notes));
+    let listen = |value: &Value<'_>, notes: &mut Notes<'_>| listeners(value, &mut taken, notes);
+    let [http, https] = visitors(&mut section, notes, listen);
     let metrics = section.read("metrics", notes, |value, notes| {
         let text = value.text(notes, METRICS_FORM)?;
         let address = notes.accept(&text.at, address::listen(&text.text))?;
@@ -29,14 +31,44 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
     let workers = section.read("workers", notes, kinds::whole(1..=limits::WORKERS_MOST));
     let drain_timeout =
         section.read("drain_timeout", notes, kinds::duration(Duration::ZERO..=limits::LONGEST));
+    let proxy_protocol = section.read("proxy_protocol", notes, Value::flag).unwrap_or(false);
     not_yet(&mut section, notes);
     section.finish(notes);
     Some(Server {
-        http: http.filter(|http| !http.is_empty())?,
+        http: http?,
+        https: https?,
+        proxy_protocol,
         metrics,
         workers: workers.and_then(NonZeroUsize::new),
         drain_timeout: drain_timeout.unwrap_or(limits::DRAIN),
     })
+}
+
+/// The addresses of `http` and `https`, at least one of both; nothing where there is a problem with one.
+fn visitors(
+    section: &mut Section<'_>,
+    notes: &mut Notes<'_>,
+    mut listen: impl FnMut(&Value<'_>, &mut Notes<'_>) -> Option<Vec<SocketAddr>>,
+) -> [Option<Vec<SocketAddr>>; 2] {
+    let values = ["http", "https"].map(|key| section.take(key));
+    if values.iter().all(Option::is_none) {
+        notes.absent(&section.at, Fault::new("`http` is missing in [server]", HTTP_FORM));
+        return [None, None];
+    }
+    values.map(|value| match value {
+        Some(value) => listen(&value, notes).filter(|addresses| !addresses.is_empty()),
+        None => Some(Vec::new()),
+    })
+}
+
+/// PROXY headers are believed of peers that are named, or of nobody.
+pub(in crate::config) fn trusts(server: &Server, trust: &Trust, file: &Section<'_>, notes: &mut Notes<'_>) {
+    if server.proxy_protocol && trust.trusted.as_ref().is_none_or(Vec::is_empty) {
+        let message = "`proxy_protocol` needs to know whose headers to believe";
+        let remedy =
+            "name the networks of the load balancer in front: trusted = [\"10.0.0.0/8\"] in [forwarded]";
+        notes.wrong(&file.at_of("server"), Fault::new(message, remedy));
+    }
 }
 
 fn listeners(
@@ -46,7 +78,8 @@ fn listeners(
 ) -> Option<Vec<SocketAddr>> {
     let texts = value.texts(notes, HTTP_FORM)?;
     if value.is_empty_list() {
-        notes.wrong(&value.at, Fault::new("`http` names no address", HTTP_FORM));
+        let message = format!("`{}` names no address", value.key);
+        notes.wrong(&value.at, Fault::new(message, HTTP_FORM));
     }
     let mut http = Vec::with_capacity(texts.len());
     for text in texts {
@@ -89,16 +122,6 @@ pub(in crate::config) fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
 
 /// Words of the contract that this version doesn't serve.
 fn not_yet(section: &mut Section<'_>, notes: &mut Notes<'_>) {
-    if let Some(value) = section.take("https") {
-        let remedy = "listen with `http` behind a load balancer's or the platform's TLS, and believe it: \
-                      [forwarded] x_proto = 1";
-        notes.wrong(&value.at, Fault::new("`https` is not part of this version yet", remedy));
-    }
-    if section.take("proxy_protocol").is_some_and(|value| value.is_true(notes)) {
-        let at = section.at_of("proxy_protocol");
-        let remedy = "leave it out, and let the hop in front say who the visitor is: [forwarded] x_for = 1";
-        notes.wrong(&at, Fault::new("`proxy_protocol` is not part of this version yet", remedy));
-    }
     if let Some(value) = section.take("admin") {
         let remedy = "leave it out; weights change by editing this file";
         notes.warn(&value.at, Fault::new("`admin` is accepted, but without effect in this version", remedy));

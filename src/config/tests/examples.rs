@@ -3,6 +3,7 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::{Loaded, load};
 
@@ -49,9 +50,12 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
     let (path, text) = reference();
     let mut written = loaded(&path, &uncommented(&text)).config;
     let default = loaded(&path, &text).config;
-    // These three have no value that could be written as the default.
+    // These have no value that could be written as the default.
     assert_eq!(written.server.workers, NonZeroUsize::new(2));
     written.server.workers = default.server.workers;
+    assert_eq!((written.server.https.drain(..).len(), written.tls.certificates.drain(..).len()), (1, 1));
+    assert_eq!(written.tls.clients.take().map(|clients| clients.required), Some(true));
+    assert_eq!(written.tls.hsts.take(), Some(Duration::from_hours(4320)));
     assert_eq!(written.limits.body_size.take(), Some(100_000_000));
     assert!(written.backends[1].ca_file.take().is_some());
     assert_eq!(written, default);
@@ -61,11 +65,11 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
 fn the_reference_names_every_key() {
     let (_, text) = reference();
     // Each known key, as the remedy for an unknown one lists them.
-    for section in ["server", "forwarded", "limits", "timeouts", "access_log", "backends.heroku"] {
+    for section in ["server", "tls", "forwarded", "limits", "timeouts", "access_log", "backends.heroku"] {
         let wrong = text.replacen(&format!("[{section}]"), &format!("[{section}]\nxyzzy = 1"), 1);
         let problems = load(&wrong, &|_| None).unwrap_err().0;
         let keys = problems[0].remedy.split('`').skip(1).step_by(2);
-        let later = ["https", "proxy_protocol", "admin"];
+        let later = ["admin"];
         for key in keys.filter(|key| !later.contains(key)) {
             assert!(text.contains(&format!("{key} = ")), "{key} of [{section}] is missing in the reference");
         }

@@ -16,8 +16,13 @@ fn check(text: &str, wanted: &[(usize, &str)]) {
 #[test]
 fn words_of_later_versions_are_accepted() {
     check(&server("admin = \"127.0.0.1:9901\""), &[(3, "`admin` is accepted, but without effect")]);
-    let lines = "[state]\ndir = \"/var/lib/crossfade\"\n[tls]\nredirect_http = true\n";
-    check(&top(lines), &[(1, "[state] is accepted"), (3, "[tls] is accepted")]);
+    check(&top("[state]\ndir = \"/var/lib/crossfade\"\n"), &[(1, "[state] is accepted")]);
+}
+
+#[test]
+fn certificates_that_nobody_sees_are_said() {
+    let lines = "[tls]\ncertificates = [{ cert = \"c.pem\", key = \"k.pem\" }]\n";
+    check(&top(lines), &[(2, "`certificates` are without effect")]);
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! One visitor's connection of HTTP/2: hyper's server with the bounds that it leaves open (RFC 9113 section 10.5).
+//!
+//! `server::connection` calls it. It must never let a visitor who answers pings and does nothing else hold a
+//! connection, a stream or a backend for ever.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::config::limits::{Http2, Limits};
+use crate::proxy::downstream::Downstream;
+use crate::proxy::handle::handle;
+use crate::server::connection::Bounds;
+use crate::upstream::io::UpstreamIo;
+
+/// Serves the connection to its end.
+pub async fn serve<S>(io: S, downstream: Rc<Downstream>, bounds: Bounds) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Bounds { limits, timeouts, closing } = bounds;
+    let link = Rc::clone(&downstream.link);
+    let longest =
+        downstream.worker.snapshot().backends.iter().map(|backend| backend.timeouts.first_byte).max();
+    let patience = longest.unwrap_or_default().max(timeouts.idle_body) + Http2::MARGIN;
+    let streams = Streams { patience, whole: timeouts.request + Http2::MARGIN };
+    let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
+    let io = TokioIo::new(UpstreamIo::new(io, timeouts.idle_body));
+    let mut connection = pin!(builder(&limits, streams).serve_connection(io, service));
+    let mut idle = pin!(tokio::time::sleep(timeouts.request_head));
+    let (mut waiting, mut told) = (None, false);
+    poll_fn(|cx| {
+        waiting.get_or_insert_with(|| closing.wake(cx.waker()));
+        let mut over = closing.has_begun();
+        while !over && !told && idle.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let period = if link.is_unused() { timeouts.request_head } else { timeouts.keep_alive };
+            // Looked at again after a while where something is in flight.
+            let due = link.idle_since().map_or(now, |since| since) + period;
+            over = now >= due;
+            idle.as_mut().reset(if over { now + period } else { due });
+        }
+        if over && !std::mem::replace(&mut told, true) {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Http2::PING)
+        .keep_alive_timeout(Http2::PONG)
+        .max_concurrent_streams(Http2::STREAMS)
+        .initial_stream_window_size(Http2::STREAM_WINDOW)
+        .initial_connection_window_size(Http2::CONNECTION_WINDOW)
+        .max_send_buf_size(Http2::SEND_BUFFER)
+        .max_header_list_size(Http2::HEADERS.min(u32::try_from(limits.head_size).unwrap_or(u32::MAX)))
+        .max_pending_accept_reset_streams(Http2::PENDING_RESETS)
+        .max_local_error_reset_streams(Http2::LOCAL_RESETS);
+    builder
+}
+
+/// Runs streams on the worker's own thread, each for a bounded time.
+#[derive(Debug, Clone, Copy)]
+struct Streams {
+    patience: Duration,
+    whole: Duration,
+}
+
+impl<F: Future + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(self.bounded(stream));
+    }
+}
+
+impl Streams {
+    /// The stream, dropped and so reset where nothing has happened on it for too long: hyper waits for ever for a
+    /// visitor who opens no window.
+    fn bounded<F: Future>(self, stream: F) -> impl Future<Output = ()> {
+        let mut since = Instant::now();
+        let deadline = since + self.whole;
+        async move {
+            let mut stream = pin!(stream);
+            let mut timer = pin!(tokio::time::sleep_until((since + self.patience).min(deadline)));
+            poll_fn(move |cx| {
+                // Woken by the timer alone, the stream has nothing new to say.
+                let mut timed = false;
+                while timer.as_mut().poll(cx).is_ready() {
+                    let due = (since + self.patience).min(deadline);
+                    if Instant::now() >= due {
+                        return Poll::Ready(());
+                    }
+                    timed = true;
+                    timer.as_mut().reset(due);
+                }
+                if !timed {
+                    since = Instant::now();
+                }
+                stream.as_mut().poll(cx).map(drop)
+            })
+            .await;
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The begin of a connection, before its first request: PROXY header, TLS handshake, which version of HTTP.
+//!
+//! `server::connection` awaits it within a deadline. It must never lose a byte that it read, nor believe a PROXY
+//! header of a peer that isn't trusted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::limits::READ_BUFFER;
+use crate::proxy::worker::Worker;
+use crate::server::proxy_protocol::{self, Header};
+use crate::telemetry::metrics::RefusedConnection;
+use crate::tls::serving::H2;
+
+/// What is asked of the connections of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: bool,
+}
+
+/// A connection that is ready for its first request.
+#[derive(Debug)]
+pub struct Opened {
+    /// Who the visitor is: the peer, or whom its PROXY header named.
+    pub peer: SocketAddr,
+    /// What is spoken.
+    pub spoken: Spoken,
+}
+
+/// What is spoken on a connection.
+#[derive(Debug)]
+pub enum Spoken {
+    /// HTTP/1 in the clear, of which these bytes have been read.
+    Http1(TcpStream, BytesMut),
+    /// HTTP/2 in the clear, by prior knowledge (RFC 9113 section 3.3).
+    Http2(Prefixed),
+    /// HTTP/1 over TLS.
+    Http1Tls(Box<TlsStream<Prefixed>>),
+    /// HTTP/2 over TLS, chosen by ALPN.
+    Http2Tls(Box<TlsStream<Prefixed>>),
+}
+
+/// Opens a connection.
+///
+/// # Errors
+/// Why it ends before its first request; nothing where the visitor left, which is nobody's fault.
+pub async fn open(
+    worker: &Rc<Worker>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    manner: Manner,
+) -> Result<Opened, Option<RefusedConnection>> {
+    let mut read = BytesMut::new();
+    let peer = match manner.proxy_protocol {
+        true => introduced(worker, &mut socket, peer, &mut read).await?,
+        false => peer,
+    };
+    let spoken = match manner.tls {
+        true => secured(worker, Prefixed { prefix: read.freeze(), socket }).await?,
+        false => in_the_clear(socket, read).await.map_err(|_| None)?,
+    };
+    Ok(Opened { peer, spoken })
+}
+
+/// Who the visitor is by the PROXY header, which is taken out of what is read.
+async fn introduced(
+    worker: &Worker,
+    socket: &mut TcpStream,
+    peer: SocketAddr,
+    read: &mut BytesMut,
+) -> Result<SocketAddr, Option<RefusedConnection>> {
+    if !worker.snapshot().config.forwarded.names(peer.ip()) {
+        return Err(Some(RefusedConnection::ProxyPeer));
+    }
+    loop {
+        match proxy_protocol::read(read).map_err(|_| Some(RefusedConnection::ProxyHeader))? {
+            Header::Whole { length, source } => {
+                read.advance(length);
+                return Ok(source.unwrap_or(peer));
+            }
+            Header::More => {}
+        }
+        read.reserve(proxy_protocol::LONGEST);
+        if socket.read_buf(read).await.map_err(|_| None)? == 0 {
+            // Load balancers look whether we listen, and say nothing.
+            return Err(Some(RefusedConnection::ProxyHeader).filter(|_| !read.is_empty()));
+        }
+    }
+}
+
+async fn secured(worker: &Worker, socket: Prefixed) -> Result<Spoken, Option<RefusedConnection>> {
+    let acceptor = TlsAcceptor::from(worker.snapshot().tls.clone());
+    match acceptor.accept(socket).await {
+        Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
+            Ok(Spoken::Http2Tls(Box::new(stream)))
+        }
+        Ok(stream) => Ok(Spoken::Http1Tls(Box::new(stream))),
+        // The visitor left, or was never one: a port scan, a load balancer's look.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(None),
+        Err(error) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            Err(Some(RefusedConnection::TlsFailed))
+        }
+    }
+}
+
+/// The first bytes tell HTTP/2 from HTTP/1, whose methods don't begin so.
+async fn in_the_clear(mut socket: TcpStream, mut read: BytesMut) -> io::Result<Spoken> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    loop {
+        let seen = read.len().min(PREFACE.len());
+        if read[..seen] != PREFACE[..seen] {
+            return Ok(Spoken::Http1(socket, read));
+        }
+        if seen == PREFACE.len() {
+            return Ok(Spoken::Http2(Prefixed { prefix: read.freeze(), socket }));
+        }
+        read.reserve(READ_BUFFER);
+        if socket.read_buf(&mut read).await? == 0 {
+            return Ok(Spoken::Http1(socket, read));
+        }
+    }
+}
+
+/// A socket with what was read from it before.
+#[derive(Debug)]
+pub struct Prefixed {
+    prefix: Bytes,
+    socket: TcpStream,
+}
+
+impl Prefixed {
+    /// The socket itself.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.prefix.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let length = self.prefix.len().min(buf.remaining());
+        buf.put_slice(&self.prefix.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

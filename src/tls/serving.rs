@@ -1,0 +1,77 @@
+//! What rustls is told for handshakes with visitors: versions, protocols, resumption, certificates of clients.
+//!
+//! `snapshot::registry` makes one for each set of settings, and keeps it over reloads that change none, so that
+//! sessions can be resumed. It must never offer what isn't served.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, version};
+
+use crate::config::model::{Tls, TlsVersion};
+use crate::tls::store::Store;
+
+/// The name of HTTP/2 in ALPN (RFC 9113 section 3.2).
+pub const H2: &[u8] = b"h2";
+/// That of HTTP/1.1 (RFC 7301 section 6).
+pub const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The configuration for these settings; `authorities` is the content of their `client_ca_file`.
+///
+/// # Errors
+/// Names what is wrong with that file.
+pub fn config(tls: &Tls, authorities: Option<&[u8]>, store: Store) -> Result<ServerConfig, ServingError> {
+    let versions: &[_] = match tls.min_version {
+        TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+        TlsVersion::Tls13 => &[&version::TLS13],
+    };
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("the provider has suites of both versions");
+    let builder = match (&tls.clients, authorities) {
+        (Some(clients), Some(pem)) => {
+            builder.with_client_cert_verifier(verifier(&clients.ca_file, pem, clients.required)?)
+        }
+        (None, _) | (_, None) => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(store));
+    config.alpn_protocols =
+        if tls.http2 { vec![H2.to_vec(), HTTP_1_1.to_vec()] } else { vec![HTTP_1_1.to_vec()] };
+    // Tickets hold the session at the visitor's; a store of our own would be shared by all workers under a lock.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if let Ok(ticketer) = Ticketer::new() {
+        config.ticketer = ticketer;
+    }
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+fn verifier(path: &Path, pem: &[u8], required: bool) -> Result<Arc<dyn ClientCertVerifier>, ServingError> {
+    let shown = || path.display().to_string();
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate =
+            certificate.map_err(|error| ServingError::Authorities(shown(), error.to_string()))?;
+        roots.add(certificate).map_err(|error| ServingError::Authorities(shown(), error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()));
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| ServingError::Authorities(shown(), error.to_string()))
+}
+
+/// Why handshakes can't go by these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ServingError {
+    /// A `client_ca_file` that can't be read.
+    #[error("can't read {0}: {1}; check the path and its permissions")]
+    Read(String, #[source] std::io::Error),
+    /// One that has no authorities in it.
+    #[error("{0} can't be used as a file of authorities ({1}); give their certificates in PEM")]
+    Authorities(String, String),
+}
