@@ -2,25 +2,29 @@
 //!
 //! It must never outlive its test, and fails a test in which it panicked.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
+use rustls::ClientConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::config::Config;
 use super::message::Message;
-use super::visitor::Visitor;
+use super::visitor::{Handshake, Visitor};
 use super::{DEADLINE, wait_until};
 
 /// A running proxy; it is killed when dropped.
 pub(crate) struct Proxy {
     /// Where visitors are served.
     pub(crate) address: SocketAddr,
+    /// Where they are served over TLS.
+    pub(crate) https: Option<SocketAddr>,
     /// Where metrics and health are.
     pub(crate) metrics: SocketAddr,
     /// A directory of its own.
@@ -55,7 +59,7 @@ impl Proxy {
             .unwrap();
         let events = lines(child.stderr.take().expect("standard error is piped"));
         let records = lines(child.stdout.take().expect("standard output is piped"));
-        let (mut http, mut metrics) = (None, None);
+        let (mut http, mut https, mut metrics) = (None, None, None);
         let mut told = Vec::new();
         while http.is_none() || metrics.is_none() {
             let Ok(line) = events.recv_timeout(DEADLINE) else {
@@ -65,10 +69,13 @@ impl Proxy {
                 let purpose = if address.contains("(metrics)") { &mut metrics } else { &mut http };
                 *purpose = address.split_whitespace().next().and_then(|address| address.parse().ok());
             }
+            if let Some((_, address)) = line.split_once("listening on https://") {
+                https = address.split_whitespace().next().and_then(|address| address.parse().ok());
+            }
             told.push(line);
         }
         let (address, metrics) = (http.expect("it is known"), metrics.expect("it is known"));
-        Self { address, metrics, directory, child, events, records }
+        Self { address, https, metrics, directory, child, events, records }
     }
 
     /// Its configuration file.
@@ -84,6 +91,15 @@ impl Proxy {
     /// A new connection to it.
     pub(crate) fn visit(&self) -> Visitor {
         Visitor::connect(self.address)
+    }
+
+    /// A new connection over TLS, asking for `name`.
+    pub(crate) fn visit_tls(
+        &self,
+        client: &Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<(Visitor, Handshake)> {
+        Visitor::over_tls(self.https.expect("it listens for TLS"), client, name)
     }
 
     /// The answer to a GET of `path` on a new connection.

@@ -2,9 +2,13 @@
 //!
 //! It must never tidy up what a test wants to send.
 
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use socket2::SockRef;
 
 use super::DEADLINE;
@@ -17,6 +21,15 @@ pub(crate) struct Visitor {
     pub(crate) socket: TcpStream,
 }
 
+/// What a handshake came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Handshake {
+    /// The proxy's certificate, in DER; of a resumed session that of the first.
+    pub(crate) certificate: Option<Vec<u8>>,
+    /// Whether an earlier session went on.
+    pub(crate) resumed: bool,
+}
+
 impl Visitor {
     /// Connects to `address`.
     pub(crate) fn connect(address: SocketAddr) -> Self {
@@ -27,6 +40,29 @@ impl Visitor {
         Self { reader: Reader::new(Box::new(socket.try_clone().unwrap())), socket }
     }
 
+    /// Connects to `address` and shakes hands for `name`.
+    pub(crate) fn over_tls(
+        address: SocketAddr,
+        client: &Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<(Self, Handshake)> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        socket.set_write_timeout(Some(DEADLINE))?;
+        let name = ServerName::try_from(name.to_owned()).expect("it is a name");
+        let mut session = ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut socket)?;
+        }
+        let handshake = Handshake {
+            certificate: session.peer_certificates().and_then(|chain| Some(chain.first()?.to_vec())),
+            resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+        };
+        let reader = Reader::new(Box::new(StreamOwned::new(session, socket.try_clone()?)));
+        Ok((Self { reader, socket }, handshake))
+    }
+
     /// Writes; says whether all of it could be.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.reader.stream.write_all(bytes.as_ref()).is_ok()
@@ -35,6 +71,13 @@ impl Visitor {
     /// Writes as much as goes before the first pause of `patience`; says how many bytes that was.
     pub(crate) fn send_until_stalled(&mut self, most: usize, patience: Duration) -> usize {
         self.reader.send_until_stalled(&self.socket, most, patience)
+    }
+
+    /// All that comes until the connection's end, or how it broke.
+    pub(crate) fn try_rest(&mut self) -> io::Result<String> {
+        let mut rest = Vec::new();
+        self.reader.stream.read_to_end(&mut rest)?;
+        Ok(String::from_utf8_lossy(&rest).into_owned())
     }
 
     /// Reads once and forgets it; says how many bytes came.
