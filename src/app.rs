@@ -24,7 +24,7 @@ use crate::proxy::refusal::Refusal;
 use crate::proxy::retry;
 use crate::server::balance::Balance;
 use crate::server::drain::Drain;
-use crate::server::listener::{BindError, Listener};
+use crate::server::listener::{BindError, Listener, Listening, Place};
 use crate::server::opening::Manner;
 use crate::server::worker::{self, Seed};
 use crate::snapshot::publish::Published;
@@ -154,6 +154,10 @@ impl Sockets {
             addresses.iter().map(|address| Listener::bind(*address, manner)).collect::<Result<Vec<_>, _>>()
         };
         let mut visitors = listen(&server.http, false)?;
+        let manner = Manner { tls: false, proxy_protocol };
+        for path in &server.unix {
+            visitors.push(Listener::bind_unix(path, manner)?);
+        }
         visitors.extend(listen(&server.https, true)?);
         let plain = Manner { tls: false, proxy_protocol: false };
         let metrics = server.metrics.map(|address| Listener::bind(address, plain)).transpose()?;
@@ -167,22 +171,28 @@ impl Sockets {
     /// Says where visitors are served, and serves metrics. Our own handles close: the workers' remain.
     fn tell(self, metrics: Metrics, status: Watching) -> Bound {
         for listener in &self.visitors {
-            let purpose = if listener.manner.tls { "https" } else { "http" };
-            Event::ListenerBound { purpose, address: listener.address }.log();
+            let purpose = match (&listener.place, listener.manner.tls) {
+                (Place::Unix(_), _) => "unix",
+                (Place::Tcp(_), true) => "https",
+                (Place::Tcp(_), false) => "http",
+            };
+            Event::ListenerBound { purpose, place: &listener.place }.log();
         }
         let of = |tls| {
             let listeners = self.visitors.iter().filter(move |listener| listener.manner.tls == tls);
-            listeners.map(|listener| listener.address).collect()
+            listeners.filter_map(Listener::address).collect()
         };
         let (http, https) = (of(false), of(true));
-        let address = self.metrics.map(|listener| {
-            let address = listener.address;
-            Event::ListenerBound { purpose: "metrics", address }.log();
-            tokio::spawn(async move {
-                if let Err(error) = admin::serve(listener.into_socket(), metrics, status).await {
-                    Event::AcceptFailed { listener: "metrics", error: &error }.log();
-                }
-            });
+        let address = self.metrics.and_then(|listener| {
+            let address = listener.address();
+            Event::ListenerBound { purpose: "metrics", place: &listener.place }.log();
+            if let Listening::Tcp(socket) = listener.into_socket() {
+                tokio::spawn(async move {
+                    if let Err(error) = admin::serve(socket, metrics, status).await {
+                        Event::AcceptFailed { listener: "metrics", error: &error }.log();
+                    }
+                });
+            }
             address
         });
         Bound { http, https, metrics: address }
@@ -261,6 +271,10 @@ async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<t
     let whole = drain.run(server.drain_timeout, async { cut = ended.as_mut().await.unwrap_or(0) }).await;
     if !whole {
         cut = ended.await.unwrap_or(0);
+    }
+    for path in &server.unix {
+        // One that somebody else removed is gone already.
+        let _ = std::fs::remove_file(path);
     }
     Event::DrainEnded { took: began.elapsed(), cut }.log();
 }

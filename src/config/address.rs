@@ -4,6 +4,7 @@
 //! hold a password.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -14,7 +15,7 @@ use crate::config::problem::{Fault, quoted};
 pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
     const FORM: &str = "write an address and a port: \"0.0.0.0:8080\", \"127.0.0.1:8080\" or \"[::]:8080\"";
     if text.starts_with("unix:") {
-        let message = "listening on a unix socket is not part of this version yet";
+        let message = "only `http` listens on a unix socket";
         return Err(Fault::new(message, FORM));
     }
     text.parse().map_err(|_| {
@@ -26,6 +27,19 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
             _ => FORM.to_owned(),
         };
         Fault::new(format!("{} isn't an address to listen on", quoted(text)), remedy)
+    })
+}
+
+/// `"unix:/run/crossfade.sock"`; nothing where it is no such thing.
+pub(super) fn unix(text: &str) -> Option<Result<PathBuf, Fault>> {
+    const FORM: &str = "write an absolute path: \"unix:/run/crossfade/http.sock\"";
+    let path = text.strip_prefix("unix:")?;
+    // What a socket's address has room for (unix(7)).
+    let fits = path.starts_with('/') && path.len() < 108 && !path.contains(char::is_control);
+    Some(if fits {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(Fault::new(format!("{} isn't a path to listen at", quoted(path)), FORM))
     })
 }
 
@@ -228,7 +242,7 @@ mod tests {
         assert_eq!(remedy("localhost:8080"), "write \"127.0.0.1:8080\"");
         assert_eq!(remedy("8080"), "write \"0.0.0.0:8080\"");
         assert_eq!(remedy("127.0.0.1"), "add the port: \"0.0.0.0:8080\"");
-        assert!(listen("unix:/run/x").unwrap_err().message.contains("not part of this version"));
+        assert!(listen("unix:/run/x").unwrap_err().message.contains("only `http`"));
         assert!(listen("app.example:80").is_err());
     }
 

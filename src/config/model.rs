@@ -39,9 +39,11 @@ pub struct Config {
 /// What `[server]` says. Changing it needs a restart; a reload that changes it is told so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// The listening addresses of plain HTTP; at least one here or in `https`.
+    /// The listening addresses of plain HTTP; there is one at least here, in `unix` or in `https`.
     pub http: Vec<SocketAddr>,
-    /// Those of HTTP over TLS.
+    /// The paths of unix sockets, where plain HTTP is spoken, too.
+    pub unix: Vec<PathBuf>,
+    /// The listening addresses of HTTP over TLS.
     pub https: Vec<SocketAddr>,
     /// Whether each connection begins with a PROXY header (of HAProxy's specification, version 1 or 2).
     pub proxy_protocol: bool,

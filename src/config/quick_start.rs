@@ -81,6 +81,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
     Ok(Config {
         server: Server {
             http,
+            unix: Vec::new(),
             https: Vec::new(),
             proxy_protocol: false,
             metrics,

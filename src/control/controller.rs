@@ -158,7 +158,7 @@ impl Controller {
     fn tell_what_needs_restart(&self, config: &Config) {
         let (server, access_log) = &self.started_with;
         for (setting, same) in [
-            ("server.http", server.http == config.server.http),
+            ("server.http", server.http == config.server.http && server.unix == config.server.unix),
             ("server.https", server.https == config.server.https),
             ("server.proxy_protocol", server.proxy_protocol == config.server.proxy_protocol),
             ("server.metrics", server.metrics == config.server.metrics),

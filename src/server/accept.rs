@@ -7,13 +7,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::limits::ACCEPT_PAUSE;
 use crate::proxy::worker::Worker;
 use crate::server::balance::{Accepted, Balance};
 use crate::server::drain::{Draining, Phase};
-use crate::server::listener::Listener;
+use crate::server::listener::{Listener, Listening};
+use crate::server::socket::{Idle, LOCAL};
 use crate::telemetry::events::Event;
 
 /// Accepts until the drain begins, then takes what waits in the kernel's queue, and closes. `take` gets what
@@ -27,8 +28,8 @@ pub async fn accept(
     mut draining: Draining,
     take: impl Fn(Accepted),
 ) {
-    let label = listener.label.clone();
-    let socket = match TcpListener::from_std(listener.into_socket()) {
+    let label = listener.place.to_string();
+    let socket = match Acceptor::of(listener.into_socket()) {
         Ok(socket) => socket,
         Err(error) => return Event::AcceptFailed { listener: &label, error: &error }.log(),
     };
@@ -59,9 +60,8 @@ pub async fn accept(
     }
     let Ok(socket) = socket.into_std() else { return };
     loop {
-        match socket.accept() {
-            Ok((socket, peer)) if socket.set_nonblocking(true).is_ok() => seated(socket, peer),
-            Ok(_) => {}
+        match waiting(&socket) {
+            Ok((socket, peer)) => seated(socket, peer),
             Err(error) if is_of_one_connection(&error) => {}
             Err(_) => break,
         }
@@ -69,16 +69,62 @@ pub async fn accept(
 }
 
 /// The next connection, once there is room for it.
-async fn next(
-    socket: &TcpListener,
-    worker: &Worker,
-    balance: &Balance,
-) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+async fn next(socket: &Acceptor, worker: &Worker, balance: &Balance) -> io::Result<(Idle, SocketAddr)> {
     while balance.open() >= worker.snapshot().config.limits.connections {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
-    let (socket, peer): (TcpStream, SocketAddr) = socket.accept().await?;
-    Ok((socket.into_std()?, peer))
+    socket.accept().await
+}
+
+/// A listening socket of this thread's runtime.
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    fn of(socket: Listening) -> io::Result<Self> {
+        match socket {
+            Listening::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            Listening::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Idle, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (socket, peer) = socket.accept().await?;
+                Ok((Idle::Tcp(socket.into_std()?), peer))
+            }
+            Self::Unix(socket) => {
+                let (socket, _) = socket.accept().await?;
+                Ok((Idle::Unix(socket.into_std()?), LOCAL))
+            }
+        }
+    }
+
+    fn into_std(self) -> io::Result<Listening> {
+        match self {
+            Self::Tcp(socket) => socket.into_std().map(Listening::Tcp),
+            Self::Unix(socket) => socket.into_std().map(Listening::Unix),
+        }
+    }
+}
+
+/// One that waits in the kernel's queue, which the runtime may not have heard of.
+fn waiting(socket: &Listening) -> io::Result<(Idle, SocketAddr)> {
+    match socket {
+        Listening::Tcp(socket) => {
+            let (socket, peer) = socket.accept()?;
+            socket.set_nonblocking(true)?;
+            Ok((Idle::Tcp(socket), peer))
+        }
+        Listening::Unix(socket) => {
+            let (socket, _) = socket.accept()?;
+            socket.set_nonblocking(true)?;
+            Ok((Idle::Unix(socket), LOCAL))
+        }
+    }
 }
 
 /// Errors of a connection that ended before it was accepted; the listener is as well as before (accept(2)).

@@ -4,19 +4,20 @@
 //! 64 keep-alive connections can land 40 to 24. It must never lose a connection: what can't be handed on is
 //! kept.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
 use crate::config::limits::HANDED;
+use crate::server::socket::Idle;
 
 /// A connection that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The socket, non-blocking.
-    pub socket: TcpStream,
+    /// The socket.
+    pub socket: Idle,
     /// Who opened it.
     pub peer: SocketAddr,
     /// Which listener, by place.

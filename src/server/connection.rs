@@ -13,7 +13,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS, Limits, TLS_HANDSHAKE, Timeouts};
@@ -26,18 +25,18 @@ use crate::server::drain::Closing;
 use crate::server::guard::Guard;
 use crate::server::http2;
 use crate::server::opening::{Manner, Opened, Spoken, open};
+use crate::server::socket::Socket;
 use crate::telemetry::metrics::RefusedConnection;
 
 /// Serves the connection to its end.
 pub async fn serve(
     worker: Rc<Worker>,
-    socket: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     manner: Manner,
     closing: Rc<Closing>,
 ) {
-    // What is written is whole: the kernel must not wait for more. A dead socket says so at the first read.
-    let _ = socket.set_nodelay(true);
+    socket.set_nodelay();
     let Ok(local) = socket.local_addr() else { return };
     let Some(Opened { peer, spoken }) = opened(&worker, socket, peer, manner, &closing).await else { return };
     let snapshot = worker.snapshot();
@@ -72,7 +71,7 @@ pub struct Bounds {
 /// The connection opened within its time, unless the process ends before.
 async fn opened(
     worker: &Rc<Worker>,
-    socket: TcpStream,
+    socket: Socket,
     peer: SocketAddr,
     manner: Manner,
     closing: &Rc<Closing>,

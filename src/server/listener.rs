@@ -4,8 +4,11 @@
 //! `app` opens them; each worker accepts from its own duplicate of the same socket, so that no connection
 //! waits in a queue that nobody reads. It must never share an address with another process silently.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,13 +18,38 @@ use crate::server::opening::Manner;
 /// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    /// Its address, the port filled in where the configuration said 0.
-    pub address: SocketAddr,
-    /// Its name in metrics: that address.
-    pub label: String,
+    /// Where it listens, the port filled in where the configuration said 0.
+    pub place: Place,
     /// How its connections begin.
     pub manner: Manner,
-    socket: TcpListener,
+    socket: Listening,
+}
+
+/// Where a socket listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At an address.
+    Tcp(SocketAddr),
+    /// At a path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A socket that listens, of either kind.
+#[derive(Debug)]
+pub enum Listening {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// Of a path.
+    Unix(UnixListener),
 }
 
 impl Listener {
@@ -43,8 +71,31 @@ impl Listener {
             let socket = TcpListener::from(socket);
             Ok((socket.local_addr()?, socket))
         };
-        let (bound, socket) = bind().map_err(|source| BindError { address, source })?;
-        Ok(Self { address: bound, label: bound.to_string(), manner, socket })
+        let (bound, socket) = bind().map_err(|source| BindError { place: Place::Tcp(address), source })?;
+        Ok(Self { place: Place::Tcp(bound), manner, socket: Listening::Tcp(socket) })
+    }
+
+    /// Listens at `path`. A socket that nobody listens at any more is taken over; anything else there stays.
+    ///
+    /// # Errors
+    /// Names the path and what the machine said.
+    pub fn bind_unix(path: &Path, manner: Manner) -> Result<Self, BindError> {
+        let bind = || {
+            let abandoned = UnixStream::connect(path).err().map(|error| error.kind());
+            if abandoned == Some(io::ErrorKind::ConnectionRefused) && is_socket(path) {
+                fs::remove_file(path)?;
+            }
+            let socket = UnixListener::bind(path)?;
+            // Whoever stands in front may be another user; the directory says who gets here.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let place = Place::Unix(path.to_owned());
+        match bind() {
+            Ok(socket) => Ok(Self { place, manner, socket: Listening::Unix(socket) }),
+            Err(source) => Err(BindError { place, source }),
+        }
     }
 
     /// Another handle of the same socket, with the same queue.
@@ -52,23 +103,41 @@ impl Listener {
     /// # Errors
     /// When no descriptors are left.
     pub fn duplicate(&self) -> Result<Self, BindError> {
-        let address = self.address;
-        let socket = self.socket.try_clone().map_err(|source| BindError { address, source })?;
-        Ok(Self { address, label: self.label.clone(), manner: self.manner, socket })
+        let socket = match &self.socket {
+            Listening::Tcp(socket) => socket.try_clone().map(Listening::Tcp),
+            Listening::Unix(socket) => socket.try_clone().map(Listening::Unix),
+        };
+        let place = self.place.clone();
+        match socket {
+            Ok(socket) => Ok(Self { place, manner: self.manner, socket }),
+            Err(source) => Err(BindError { place, source }),
+        }
+    }
+
+    /// Its address, if it is of TCP.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(_) => None,
+        }
     }
 
     /// The socket itself.
-    pub fn into_socket(self) -> TcpListener {
+    pub fn into_socket(self) -> Listening {
         self.socket
     }
 }
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {source}{}", remedy(source))]
+#[error("can't listen on {place}: {source}{}", remedy(source))]
 pub struct BindError {
-    address: SocketAddr,
+    place: Place,
     source: io::Error,
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -92,7 +161,22 @@ mod tests {
     fn an_address_in_use_fails_with_its_remedy() {
         let plain = Manner { tls: false, proxy_protocol: false };
         let first = Listener::bind("127.0.0.1:0".parse().unwrap(), plain).unwrap();
-        let error = Listener::bind(first.address, plain).unwrap_err().to_string();
-        assert!(error.contains(&first.address.to_string()) && error.contains("another port"), "{error}");
+        let error = Listener::bind(first.address().unwrap(), plain).unwrap_err().to_string();
+        assert!(error.contains(&first.place.to_string()) && error.contains("another port"), "{error}");
+    }
+
+    #[test]
+    fn a_path_is_taken_over_only_from_a_socket_that_nobody_listens_at() {
+        let plain = Manner { tls: false, proxy_protocol: false };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let first = Listener::bind_unix(&path, plain).unwrap();
+        assert!(Listener::bind_unix(&path, plain).is_err(), "somebody listens");
+        drop(first);
+        assert!(Listener::bind_unix(&path, plain).is_ok(), "nobody does any more");
+        let file = directory.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        assert!(Listener::bind_unix(&file, plain).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     }
 }

@@ -14,4 +14,5 @@ pub mod http2;
 pub mod listener;
 pub mod opening;
 pub mod proxy_protocol;
+pub mod socket;
 pub mod worker;

@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::limits::READ_BUFFER;
 use crate::proxy::worker::Worker;
 use crate::server::proxy_protocol::{self, Header};
+use crate::server::socket::Socket;
 use crate::telemetry::metrics::RefusedConnection;
 use crate::tls::serving::H2;
 
@@ -43,7 +43,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub enum Spoken {
     /// HTTP/1 in the clear, of which these bytes have been read.
-    Http1(TcpStream, BytesMut),
+    Http1(Socket, BytesMut),
     /// HTTP/2 in the clear, by prior knowledge (RFC 9113 section 3.3).
     Http2(Prefixed),
     /// HTTP/1 over TLS.
@@ -58,7 +58,7 @@ pub enum Spoken {
 /// Why it ends before its first request; nothing where the visitor left, which is nobody's fault.
 pub async fn open(
     worker: &Rc<Worker>,
-    mut socket: TcpStream,
+    mut socket: Socket,
     peer: SocketAddr,
     manner: Manner,
 ) -> Result<Opened, Option<RefusedConnection>> {
@@ -77,7 +77,7 @@ pub async fn open(
 /// Who the visitor is by the PROXY header, which is taken out of what is read.
 async fn introduced(
     worker: &Worker,
-    socket: &mut TcpStream,
+    socket: &mut Socket,
     peer: SocketAddr,
     read: &mut BytesMut,
 ) -> Result<SocketAddr, Option<RefusedConnection>> {
@@ -117,7 +117,7 @@ async fn secured(worker: &Worker, socket: Prefixed) -> Result<Spoken, Option<Ref
 }
 
 /// The first bytes tell HTTP/2 from HTTP/1, whose methods don't begin so.
-async fn in_the_clear(mut socket: TcpStream, mut read: BytesMut) -> io::Result<Spoken> {
+async fn in_the_clear(mut socket: Socket, mut read: BytesMut) -> io::Result<Spoken> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     loop {
         let seen = read.len().min(PREFACE.len());
@@ -138,14 +138,7 @@ async fn in_the_clear(mut socket: TcpStream, mut read: BytesMut) -> io::Result<S
 #[derive(Debug)]
 pub struct Prefixed {
     prefix: Bytes,
-    socket: TcpStream,
-}
-
-impl Prefixed {
-    /// The socket itself.
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
+    socket: Socket,
 }
 
 impl AsyncRead for Prefixed {

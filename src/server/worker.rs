@@ -8,7 +8,6 @@ use std::io;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -66,7 +65,7 @@ async fn run(seed: Seed) -> usize {
     let log = Buffer::new(sink, format);
     let worker = Rc::new(Worker::new(index, workers, published, metrics.clone(), log));
     let counts: Vec<Connections> =
-        listeners.iter().map(|listener| metrics.connections(&listener.label, index)).collect();
+        listeners.iter().map(|listener| metrics.connections(&listener.place.to_string(), index)).collect();
     let manners = listeners.iter().map(|listener| listener.manner).collect();
     let open = Rc::new(Open::default());
     let room = Rc::new(Room {
@@ -123,7 +122,7 @@ struct Room {
 impl Room {
     fn admit(&self, accepted: Accepted) {
         let Accepted { socket, peer, listener, seat } = accepted;
-        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        let Ok(socket) = socket.wake() else { return };
         let counted = self.counts[listener].open();
         let held = self.open.hold();
         let witness = Witness { metrics: self.worker.metrics.clone(), worker: self.index };

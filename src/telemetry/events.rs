@@ -8,7 +8,7 @@
 
 use std::fmt::Display;
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,8 +28,9 @@ pub enum Event<'a> {
     Started { version: &'a str, workers: usize, revision: u64 },
     /// The process ends, with this exit code.
     Stopped { code: u8 },
-    /// A socket listens. `purpose` is what it is for: `http`, `https`, `metrics`.
-    ListenerBound { purpose: &'a str, address: SocketAddr },
+    /// A socket listens. `purpose` is what it is for: `http`, `https`, `unix`,
+    /// `metrics`.
+    ListenerBound { purpose: &'a str, place: &'a dyn Display },
     /// A connection couldn't be accepted; the listener goes on after a pause.
     AcceptFailed { listener: &'a str, error: &'a dyn Display },
     /// No new connections; what is in flight has this long to finish.
@@ -54,13 +55,14 @@ impl Event<'_> {
                 info!(event = "started", version, workers, revision, "serving");
             }
             Event::Stopped { code } => info!(event = "stopped", code, "stopped"),
-            Event::ListenerBound { purpose, address } => {
+            Event::ListenerBound { purpose, place } => {
                 // The wording is a contract: scripts that start us with port 0 read the address from it.
                 let (scheme, aside) = match purpose {
                     "http" | "https" => (purpose, String::new()),
+                    "unix" => return info!(event = "listener.bound", "listening on {place}"),
                     other => ("http", format!(" ({other})")),
                 };
-                info!(event = "listener.bound", "listening on {scheme}://{address}{aside}");
+                info!(event = "listener.bound", "listening on {scheme}://{place}{aside}");
             }
             Event::AcceptFailed { listener, error } => {
                 warn!(event = "listener.accept-failed", listener, %error, "a connection couldn't be accepted");

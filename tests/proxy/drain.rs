@@ -1,6 +1,8 @@
 //! SIGTERM ends the program without ending anybody's request.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::kit::{Backend, Config, Proxy, Visitor, ok, wait_until};
@@ -111,6 +113,27 @@ fn what_does_not_end_in_time_is_cut_off_and_recorded() {
     assert!(visitor.rest().len() < 10, "cut, not completed");
     let record = proxy.record();
     assert_eq!((&record["path"], &record["reason"]), (&"/slow".into(), &"drained".into()), "recorded, too");
+}
+
+#[test]
+fn a_unix_socket_is_served_like_any_other_and_gone_in_the_end() {
+    let backend = slow();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("http.sock");
+    let text = Config::of(&backend).text();
+    let both = format!("http = [\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    std::fs::write(directory.path().join("crossfade.toml"), text.replace("http = \"127.0.0.1:0\"", &both))
+        .unwrap();
+    let file = directory.path().join("crossfade.toml");
+    let mut proxy = Proxy::start_in(directory, &file);
+    let mut socket = UnixStream::connect(&path).unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert_eq!(backend.next().field("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(proxy.terminate(), 0);
+    assert!(!path.exists());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::address;
@@ -21,8 +22,11 @@ const METRICS_FORM: &str = "say where to serve them: metrics = \"127.0.0.1:9902\
 pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Server> {
     let mut section = file.section("server", notes);
     let mut taken = Vec::new();
-    let listen = |value: &Value<'_>, notes: &mut Notes<'_>| listeners(value, &mut taken, notes);
-    let [http, https] = visitors(&mut section, notes, listen);
+    let listen = |value: &Value<'_>, notes: &mut Notes<'_>, unix: Option<&mut Vec<PathBuf>>| {
+        listeners(value, &mut taken, unix, notes)
+    };
+    let mut unix = Vec::new();
+    let [http, https] = visitors(&mut section, notes, listen, &mut unix);
     let metrics = section.read("metrics", notes, |value, notes| {
         let text = value.text(notes, METRICS_FORM)?;
         let address = notes.accept(&text.at, address::listen(&text.text))?;
@@ -36,6 +40,7 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
     section.finish(notes);
     Some(Server {
         http: http?,
+        unix,
         https: https?,
         proxy_protocol,
         metrics,
@@ -48,17 +53,26 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
 fn visitors(
     section: &mut Section<'_>,
     notes: &mut Notes<'_>,
-    mut listen: impl FnMut(&Value<'_>, &mut Notes<'_>) -> Option<Vec<SocketAddr>>,
+    mut listen: impl FnMut(&Value<'_>, &mut Notes<'_>, Option<&mut Vec<PathBuf>>) -> Option<Vec<SocketAddr>>,
+    unix: &mut Vec<PathBuf>,
 ) -> [Option<Vec<SocketAddr>>; 2] {
     let values = ["http", "https"].map(|key| section.take(key));
     if values.iter().all(Option::is_none) {
         notes.absent(&section.at, Fault::new("`http` is missing in [server]", HTTP_FORM));
         return [None, None];
     }
-    values.map(|value| match value {
-        Some(value) => listen(&value, notes).filter(|addresses| !addresses.is_empty()),
+    let [http, https] = values;
+    let http = match http {
+        Some(value) => {
+            listen(&value, notes, Some(&mut *unix)).filter(|http| !http.is_empty() || !unix.is_empty())
+        }
         None => Some(Vec::new()),
-    })
+    };
+    let https = match https {
+        Some(value) => listen(&value, notes, None).filter(|https| !https.is_empty()),
+        None => Some(Vec::new()),
+    };
+    [http, https]
 }
 
 /// PROXY headers are believed of peers that are named, or of nobody.
@@ -74,6 +88,7 @@ pub(in crate::config) fn trusts(server: &Server, trust: &Trust, file: &Section<'
 fn listeners(
     value: &Value<'_>,
     taken: &mut Vec<SocketAddr>,
+    mut unix: Option<&mut Vec<PathBuf>>,
     notes: &mut Notes<'_>,
 ) -> Option<Vec<SocketAddr>> {
     let texts = value.texts(notes, HTTP_FORM)?;
@@ -83,6 +98,12 @@ fn listeners(
     }
     let mut http = Vec::with_capacity(texts.len());
     for text in texts {
+        if let Some(unix) = &mut unix
+            && let Some(path) = address::unix(&text.text)
+        {
+            unix.extend(notes.accept(&text.at, path));
+            continue;
+        }
         let address = notes.accept(&text.at, address::listen(&text.text));
         http.extend(address.and_then(|address| claim(address, &text.at, taken, notes)));
     }
