@@ -37,6 +37,7 @@ const FAILURES: [Failure; Failure::REASONS.len()] = [
     Failure::WriteTimeout,
     Failure::BodyBroken,
     Failure::BodyTimeout,
+    Failure::TunnelBroken,
 ];
 
 #[test]

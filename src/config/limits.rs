@@ -49,6 +49,9 @@ pub struct Timeouts {
     /// From a request's whole head to its response's last byte. An hour: downloads and event streams live, nothing
     /// is for ever.
     pub request: Duration,
+    /// Without a byte either way in a tunnel. An hour: frameworks ping every few seconds, apps that don't live too, and
+    /// a visitor who went without a word keeps no seat for ever. Heroku's router ends one at 55 s by itself.
+    pub tunnel_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -58,6 +61,7 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(75),
             idle_body: Duration::from_secs(60),
             request: Duration::from_secs(3600),
+            tunnel_idle: Duration::from_hours(1),
         }
     }
 }
@@ -151,6 +155,10 @@ pub const LINGER_BYTES: usize = 256 * 1024;
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of informational responses that wait for a visitor to take them; what is over is dropped.
 pub const INTERIM_SIZE: usize = 16 * 1024;
+/// Bytes of each direction of a tunnel that wait for its reader; what a visitor sends before the switch, too.
+pub const TUNNEL_BUFFER: usize = 16 * 1024;
+/// How long a visitor may take to answer the close frame of a drain. Browsers do at once.
+pub const TUNNEL_CLOSE: Duration = Duration::from_secs(5);
 /// Attempts of one request: the first, and those that follow a connection the backend had just closed.
 pub const ATTEMPTS: u32 = 3;
 /// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted

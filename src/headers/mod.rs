@@ -12,6 +12,7 @@ pub mod names;
 pub mod origin;
 pub mod outgoing;
 pub mod response;
+pub mod upgrade;
 
 pub use authority::{Authority, parse_authority};
 pub use origin::{Hops, Origin, Peer, Scheme, Trust};

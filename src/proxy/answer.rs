@@ -21,7 +21,8 @@ use crate::upstream::stall::Stall;
 /// A response's body with the exchange it ends.
 #[derive(Debug)]
 pub struct Answer {
-    exchange: Box<Exchange>,
+    /// Nothing behind a 101: a tunnel has it then.
+    exchange: Option<Box<Exchange>>,
     source: Source,
 }
 
@@ -37,7 +38,7 @@ impl Answer {
         let idle = exchange.view.snapshot.config.timeouts.idle_body;
         let deadline = exchange.deadline();
         let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline };
-        let mut answer = Self { exchange, source: Source::Backend(Box::new(download)) };
+        let mut answer = Self { exchange: Some(exchange), source: Source::Backend(Box::new(download)) };
         answer.end_if_whole();
         answer
     }
@@ -45,7 +46,12 @@ impl Answer {
     /// A body of our own.
     pub fn of_ours(mut exchange: Box<Exchange>, body: Bytes) -> Self {
         exchange.complete();
-        Self { exchange, source: Source::Own(body) }
+        Self { exchange: Some(exchange), source: Source::Own(body) }
+    }
+
+    /// What follows a 101: nothing of HTTP.
+    pub fn of_nothing() -> Self {
+        Self { exchange: None, source: Source::Own(Bytes::new()) }
     }
 
     /// With the last byte the exchange is complete, and the connection can carry the next: if the request
@@ -59,9 +65,11 @@ impl Answer {
     }
 
     fn end(&mut self) {
-        let Source::Backend(download) = &mut self.source else { return };
-        self.exchange.complete();
-        let uploaded = self.exchange.upload().is_none_or(|upload| upload.ended().is_some());
+        let (Source::Backend(download), Some(exchange)) = (&mut self.source, &mut self.exchange) else {
+            return;
+        };
+        exchange.complete();
+        let uploaded = exchange.upload().is_none_or(|upload| upload.ended().is_some());
         if let Some(lease) = download.lease.take().filter(|_| uploaded) {
             lease.give_back();
         }
@@ -74,7 +82,9 @@ impl Answer {
             self.end();
             return frame;
         }
-        self.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+        if let Some(exchange) = &mut self.exchange {
+            exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
         self.end_if_whole();
         frame
     }
@@ -89,12 +99,13 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        let Some(exchange) = &mut this.exchange else { return Poll::Ready(None) };
         let download = match &mut this.source {
             Source::Backend(download) => download,
             Source::Own(body) if body.is_empty() => return Poll::Ready(None),
             Source::Own(body) => {
                 let body = std::mem::take(body);
-                this.exchange.sent(body.len() as u64);
+                exchange.sent(body.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(body))));
             }
         };
@@ -106,8 +117,8 @@ impl Body for Answer {
                 Poll::Ready(None)
             }
             Err(failure) => {
-                let error = this.exchange.upload_fault().unwrap_or(Error::Backend(failure));
-                this.exchange.broke_off(error);
+                let error = exchange.upload_fault().unwrap_or(Error::Backend(failure));
+                exchange.broke_off(error);
                 Poll::Ready(Some(Err(error)))
             }
         }

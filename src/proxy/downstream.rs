@@ -4,13 +4,14 @@
 //! exchange's.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use http::HeaderValue;
 
 use crate::headers::origin::{Peer, Scheme};
 use crate::headers::outgoing::client_value;
 use crate::proxy::link::Link;
+use crate::proxy::tunnel::Slot;
 use crate::proxy::worker::Worker;
 
 /// One connection.
@@ -26,6 +27,8 @@ pub struct Downstream {
     pub peer_value: HeaderValue,
     /// Our own address: the host of an HTTP/1.0 request that names none.
     pub local: HeaderValue,
+    /// Where a request that becomes a tunnel waits for the connection.
+    pub tunnel: Weak<Slot>,
 }
 
 impl Downstream {
@@ -39,6 +42,18 @@ impl Downstream {
     ) -> Self {
         let address = peer.ip().to_canonical();
         let local = HeaderValue::try_from(local.to_string()).expect("a socket's address is a field value");
-        Self { worker, link, peer: Peer { address, scheme }, peer_value: client_value(address), local }
+        Self {
+            worker,
+            link,
+            peer: Peer { address, scheme },
+            peer_value: client_value(address),
+            local,
+            tunnel: Weak::new(),
+        }
+    }
+
+    /// One whose requests may become a tunnel, by way of `slot`.
+    pub fn with_tunnel(self, slot: &Rc<Slot>) -> Self {
+        Self { tunnel: Rc::downgrade(slot), ..self }
     }
 }

@@ -81,11 +81,13 @@ pub enum Failure {
     BodyBroken,
     /// It stalled within the response's body.
     BodyTimeout,
+    /// It broke a tunnel off.
+    TunnelBroken,
 }
 
 impl Failure {
     /// Every reason, for metrics that exist before the first failure.
-    pub const REASONS: [&str; 12] = [
+    pub const REASONS: [&str; 13] = [
         Self::Unresolved.reason(),
         Self::ConnectRefused.reason(),
         Self::ConnectFailed.reason(),
@@ -98,6 +100,7 @@ impl Failure {
         Self::WriteTimeout.reason(),
         Self::BodyBroken.reason(),
         Self::BodyTimeout.reason(),
+        Self::TunnelBroken.reason(),
     ];
 
     /// The status it is answered with, where none has been sent yet.
@@ -109,7 +112,8 @@ impl Failure {
             | Self::Tls
             | Self::Closed
             | Self::BadResponse
-            | Self::BodyBroken => StatusCode::BAD_GATEWAY,
+            | Self::BodyBroken
+            | Self::TunnelBroken => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout
             | Self::FirstByteTimeout
             | Self::RequestTimeout
@@ -133,6 +137,7 @@ impl Failure {
             Self::WriteTimeout => "write_timeout",
             Self::BodyBroken => "response_body_broken",
             Self::BodyTimeout => "response_body_timeout",
+            Self::TunnelBroken => "tunnel_broken",
         }
     }
 

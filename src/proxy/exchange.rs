@@ -41,6 +41,8 @@ pub struct Exchange {
     pub request_id: HeaderValue,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Whether it asks for a WebSocket.
+    pub upgrades: bool,
     method: Method,
     version: Version,
     target: Option<PathAndQuery>,
@@ -54,7 +56,10 @@ pub struct Exchange {
     reason: Option<&'static str>,
     first_byte: Option<Duration>,
     connect: Option<Duration>,
+    bytes_in: u64,
     bytes_out: u64,
+    /// How long it took to the switch, if it has become a tunnel.
+    switched: Option<Duration>,
     whole: bool,
 }
 
@@ -63,7 +68,7 @@ struct Place {
     route: usize,
     position: usize,
     by: ChosenBy,
-    _in_flight: InFlight,
+    _open: InFlight,
 }
 
 impl Exchange {
@@ -78,6 +83,7 @@ impl Exchange {
             started_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             request_id: outgoing::request_id(&parts.headers).unwrap_or_else(|| worker.request_id()),
             attempts: 0,
+            upgrades: false,
             method: parts.method.clone(),
             version: parts.version,
             target: logged.then(|| parts.uri.path_and_query().cloned()).flatten(),
@@ -91,7 +97,9 @@ impl Exchange {
             reason: None,
             first_byte: None,
             connect: None,
+            bytes_in: 0,
             bytes_out: 0,
+            switched: None,
             whole: false,
             downstream,
         }
@@ -111,7 +119,7 @@ impl Exchange {
     /// Where it goes: place of the route, position of the backend in it.
     pub fn goes_to(&mut self, route: usize, position: usize, by: ChosenBy) {
         let in_flight = self.view.routes[route].series[position].in_flight();
-        self.place = Some(Place { route, position, by, _in_flight: in_flight });
+        self.place = Some(Place { route, position, by, _open: in_flight });
     }
 
     /// The counts of its route and backend, or of requests without.
@@ -143,6 +151,30 @@ impl Exchange {
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.series().first_byte(took);
+    }
+
+    /// It is a tunnel from now on: no request in flight, and as one it took until now.
+    pub fn switched(&mut self) {
+        self.switched = Some(self.started.elapsed());
+        let open = self.series().tunnel();
+        if let Some(place) = &mut self.place {
+            place._open = open;
+        }
+    }
+
+    /// So many bytes have passed through the tunnel since the last time, in and out. Counted at once: a tunnel may be
+    /// open for days.
+    pub fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        let series = self.series();
+        series.bytes_in(bytes_in);
+        series.bytes_out(bytes_out);
+    }
+
+    /// We ended it, for a reason that is no failure.
+    pub fn was_ended(&mut self, reason: &'static str) {
+        self.reason = Some(reason);
     }
 
     /// It is answered by us.
@@ -223,12 +255,14 @@ impl Exchange {
         if !self.whole && self.reason.is_none() {
             self.reason = Some(if self.downstream.worker.has_ended() { "drained" } else { "visitor_gone" });
         }
-        let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        let bytes_in = self.upload.as_ref().map_or(self.bytes_in, |upload| upload.bytes());
         let series = self.series();
         series.request(MethodLabel::from(&self.method), self.status);
-        series.duration(took);
-        series.bytes_in(bytes_in);
-        series.bytes_out(self.bytes_out);
+        series.duration(self.switched.unwrap_or(took));
+        if self.switched.is_none() {
+            series.bytes_in(bytes_in);
+            series.bytes_out(self.bytes_out);
+        }
         self.downstream.link.end(now);
         let mut log = self.downstream.worker.log.borrow_mut();
         if log.enabled() {

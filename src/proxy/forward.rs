@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::model::BackendIndex;
-use crate::headers::hop_by_hop;
+use crate::headers::{hop_by_hop, upgrade};
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::retry::{Attempt, Fate, is_idempotent, may_follow};
@@ -72,7 +72,8 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
                     // hyper would go on in HTTP/1.0, which has no chunked requests.
                     lease.is_last();
                 }
-                let response = checked(response, view.snapshot.config.limits.header_count)?;
+                let most = view.snapshot.config.limits.header_count;
+                let response = checked(response, most, exchange.upgrades)?;
                 if let Some(timeout) = hop_by_hop::keep_alive_timeout(response.headers()) {
                     lease.is_kept_for(timeout);
                 }
@@ -314,12 +315,19 @@ fn next_attempt(
 }
 
 /// A response may be read in one way only; a switch of protocols that nobody asked for is none.
-fn checked(mut response: Response<Incoming>, most: usize) -> Result<Response<Incoming>, Error> {
+fn checked(
+    mut response: Response<Incoming>,
+    most: usize,
+    upgrades: bool,
+) -> Result<Response<Incoming>, Error> {
     if response.headers().len() > most {
         return Err(Error::Backend(Failure::BadResponse));
     }
     let framed = one_encoding(response.headers()) && one_length(response.headers_mut());
-    if !framed || response.status().is_informational() {
+    let switches =
+        response.status() == StatusCode::SWITCHING_PROTOCOLS && response.version() == Version::HTTP_11;
+    let agreed = upgrades && switches && upgrade::agrees(response.headers());
+    if !framed || (response.status().is_informational() && !agreed) {
         return Err(Error::Backend(Failure::BadResponse));
     }
     *response.version_mut() = Version::HTTP_11;

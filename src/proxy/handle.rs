@@ -4,18 +4,20 @@
 //! it is called. It must never fail: whatever goes wrong has an answer.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use http::header::{CONNECTION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::headers::authority::parse_authority;
 use crate::headers::origin::{Origin, Scheme};
 use crate::headers::outgoing::{self, Outgoing, client_value};
-use crate::headers::{hop_by_hop, response};
+use crate::headers::{hop_by_hop, response, upgrade};
 use crate::proxy::admit::{Admitted, admit};
 use crate::proxy::answer::Answer;
 use crate::proxy::downstream::Downstream;
@@ -23,8 +25,9 @@ use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward::{Forwarded, Outbound, forward};
 use crate::proxy::interim::Interim;
+use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
-use crate::proxy::reply;
+use crate::proxy::{reply, tunnel};
 use crate::split::{Bucket, Choice, Policy, Visitor, choose, cookie};
 use crate::upstream::upload::{Upload, UploadBounds};
 
@@ -39,7 +42,11 @@ pub fn handle(
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
     let refused = downstream.link.begin();
     let (parts, body) = request.into_parts();
-    let exchange = Box::new(Exchange::begin(downstream, &parts));
+    let mut exchange = Box::new(Exchange::begin(downstream, &parts));
+    exchange.upgrades = refused.is_none() && body.is_end_stream() && upgrade::asks(&parts);
+    if exchange.upgrades {
+        exchange.downstream.link.hold();
+    }
     answer(exchange, refused, parts, body)
 }
 
@@ -60,7 +67,13 @@ async fn answer(
     let first = exchange.is_http1();
     settle(&exchange.downstream.link.interim).await;
     let draining = exchange.downstream.worker.is_draining();
+    let upgraded =
+        matches!(&outcome, Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    if exchange.upgrades && !upgraded {
+        go_on(&exchange.downstream.link).await;
+    }
     let mut response = match outcome {
+        Ok((response, lease)) if upgraded => return Ok(tunnel::switch(exchange, response, lease)),
         Ok((response, lease)) => {
             let (parts, body) = response.into_parts();
             Response::from_parts(parts, Answer::of_backend(exchange, body, lease))
@@ -80,6 +93,17 @@ async fn settle(interim: &Interim) {
         tokio::task::yield_now().await;
     }
     interim.close();
+}
+
+/// There is no tunnel: what the visitor has sent behind its request is read as HTTP after all. hyper doesn't look for
+/// it by itself where it found nothing before.
+async fn go_on(link: &Link) {
+    link.release();
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What happens to a request that goes well.
@@ -177,6 +201,9 @@ fn outbound(
         client: believed.as_ref().unwrap_or(&exchange.downstream.peer_value),
     };
     outgoing::rewrite(&mut parts.headers, &outgoing);
+    if exchange.upgrades {
+        upgrade::write(&mut parts.headers);
+    }
     Outbound {
         backend,
         method: parts.method,

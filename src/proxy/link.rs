@@ -21,6 +21,7 @@ pub struct Link {
     refused: Cell<Option<(u64, Refusal)>>,
     body_refused: Cell<Option<Refusal>>,
     in_flight: Cell<u32>,
+    held: Cell<bool>,
     idle_since: Cell<Instant>,
 }
 
@@ -34,6 +35,7 @@ impl Link {
             refused: Cell::new(None),
             body_refused: Cell::new(None),
             in_flight: Cell::new(0),
+            held: Cell::new(false),
             idle_since: Cell::new(now),
         }
     }
@@ -80,6 +82,22 @@ impl Link {
     /// The number of the request in flight on this connection, from 1.
     pub fn number(&self) -> u64 {
         self.handled.get()
+    }
+
+    /// The request in flight asks for another protocol: what follows it may be no HTTP, and isn't read as such, nor
+    /// passed to anybody, before that is settled.
+    pub fn hold(&self) {
+        self.held.set(true);
+    }
+
+    /// It goes on in HTTP.
+    pub fn release(&self) {
+        self.held.set(false);
+    }
+
+    /// Whether what follows the request in flight is held.
+    pub fn is_held(&self) -> bool {
+        self.held.get()
     }
 
     /// An exchange in flight ended `now`.

@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -20,6 +20,7 @@ use crate::headers::origin::Scheme;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
 use crate::proxy::link::Link;
+use crate::proxy::tunnel::{Slot, Tunnel};
 use crate::proxy::worker::Worker;
 use crate::server::drain::Closing;
 use crate::server::guard::Guard;
@@ -44,11 +45,16 @@ pub async fn serve(
     drop(snapshot);
     let link = Rc::new(Link::new(Instant::now()));
     let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
-    let downstream = Rc::new(Downstream::new(worker, link, peer, local, scheme));
+    let slot = Rc::new(Slot::default());
+    let mut downstream = Downstream::new(worker, link, peer, local, scheme);
+    if matches!(spoken, Spoken::Http1(..) | Spoken::Http1Tls(_)) {
+        downstream = downstream.with_tunnel(&slot);
+    }
+    let downstream = Rc::new(downstream);
     let bounds = Bounds { limits, timeouts, closing };
     let outcome = match spoken {
-        Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, bounds).await,
-        Spoken::Http1Tls(stream) => serve_http1(*stream, BytesMut::new(), downstream, bounds).await,
+        Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, &slot, bounds).await,
+        Spoken::Http1Tls(stream) => serve_http1(*stream, BytesMut::new(), downstream, &slot, bounds).await,
         Spoken::Http2(socket) => http2::serve(socket, downstream, bounds).await,
         Spoken::Http2Tls(stream) => http2::serve(*stream, downstream, bounds).await,
     };
@@ -98,26 +104,47 @@ async fn serve_http1<S>(
     socket: S,
     read: BytesMut,
     downstream: Rc<Downstream>,
+    slot: &Slot,
     bounds: Bounds,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Bounds { limits, timeouts, closing } = bounds;
-    let guard = Guard::new(socket, read, Rc::clone(&downstream.link), limits, timeouts);
+    let link = Rc::clone(&downstream.link);
+    let guard = Guard::new(socket, read, Rc::clone(&link), limits, timeouts);
     let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
-    let mut connection = pin!(builder(&limits).serve_connection(TokioIo::new(guard), service));
+    let mut connection = builder(&limits).serve_connection(TokioIo::new(guard), service);
     let (mut waiting, mut told) = (None, false);
     let outcome = poll_fn(|cx| {
         waiting.get_or_insert_with(|| closing.wake(cx.waker()));
-        if closing.has_begun() && !std::mem::replace(&mut told, true) {
-            connection.as_mut().graceful_shutdown();
+        // It would write `close` into a 101; any other answer brings its own by now.
+        if closing.has_begun() && !link.is_held() && !std::mem::replace(&mut told, true) {
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        Pin::new(&mut connection).poll(cx)
     });
-    outcome.await?;
-    // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
-    connection.await
+    match (outcome.await, slot.take()) {
+        (Ok(()), Some(tunnel)) => {
+            let parts = connection.into_parts();
+            // Whoever is woken at the drain's closing is this task.
+            tunnel_on(parts.io.into_inner(), &parts.read_buf, tunnel, &closing).await;
+            Ok(())
+        }
+        // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
+        (Ok(()), None) => connection.await,
+        (failed, _) => failed,
+    }
+}
+
+/// Runs a tunnel on what HTTP leaves behind.
+async fn tunnel_on<S>(guard: Guard<S>, read: &[u8], tunnel: Box<Tunnel>, closing: &Closing)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (socket, pending) = guard.into_inner();
+    let early = if read.is_empty() { pending.freeze() } else { [read, &pending].concat().into() };
+    tunnel.run(socket, early, || closing.has_begun()).await;
 }
 
 fn builder(limits: &Limits) -> http1::Builder {

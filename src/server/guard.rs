@@ -11,11 +11,11 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, Timeouts};
+use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, TUNNEL_BUFFER, Timeouts};
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::server::framing::{Framer, Passage};
@@ -71,6 +71,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             lingering: None,
             closed: false,
         }
+    }
+
+    /// The bare socket, and what was read from it and belongs to what comes after HTTP.
+    pub fn into_inner(self) -> (S, BytesMut) {
+        (self.socket, self.pending)
     }
 
     /// Puts the framer's question to `bytes` and notes what it means for the connection. Nothing where they
@@ -171,6 +176,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(if read == 0 { Read::Ended } else { Read::Held }))
     }
 
+    /// Keeps what may be another protocol's, up to a bound; beyond it the visitor waits.
+    fn poll_read_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let room = TUNNEL_BUFFER.saturating_sub(self.pending.len());
+        if room == 0 {
+            return Poll::Pending;
+        }
+        let read = ready!(pin!(self.socket.read_buf(&mut (&mut self.pending).limit(room))).poll(cx))?;
+        Poll::Ready(Ok(if read == 0 { Read::Ended } else { Read::Held }))
+    }
+
     /// When a visitor who sends nothing has done so for too long, and what that is; nothing while that is right.
     fn due(&self) -> Option<(Instant, Expired)> {
         if !matches!(self.framer, Framer::Head { .. }) {
@@ -250,7 +265,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if !this.pending.is_empty() && this.pass_pending(buf) {
+            let held = this.link.is_held();
+            if !held && !this.pending.is_empty() && this.pass_pending(buf) {
                 return Poll::Ready(Ok(()));
             }
             if let Some(refusal) = this.broken.take() {
@@ -260,6 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 return Poll::Pending;
             }
             let read = match this.pending.is_empty() {
+                _ if held => this.poll_read_held(cx),
                 true => this.poll_read_through(cx, buf),
                 false => this.poll_read_more(cx),
             };

@@ -92,7 +92,7 @@ async fn open(
 
 async fn handshake<S>(socket: S, limits: ConnectLimits) -> Result<SendRequest<Upload>, ConnectError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(UpstreamIo::new(socket, limits.write));
     let mut builder = http1::Builder::new();
@@ -103,7 +103,8 @@ where
     let made = builder.handshake(io).await;
     let (sender, connection) = made.map_err(|error| ConnectError::Tcp(io::Error::other(error)))?;
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+        // A connection that becomes a tunnel leaves this task with its 101.
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "upstream connection ended");
         }
     });

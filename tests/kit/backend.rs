@@ -219,6 +219,26 @@ impl Peer {
         self.reader.discard()
     }
 
+    /// The next `length` bytes, fewer where the connection ends before.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        self.reader.take(length)
+    }
+
+    /// Whether nothing comes for `time`, nor does the connection end.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        self.reader.is_silent_for(&self.socket, time)
+    }
+
+    /// Sends everything back that comes, to the end.
+    pub(crate) fn echo(&mut self) {
+        loop {
+            let bytes = self.reader.take_some();
+            if bytes.is_empty() || !self.send(bytes) {
+                return;
+            }
+        }
+    }
+
     /// Ends the connection by a reset.
     pub(crate) fn reset(self) {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();

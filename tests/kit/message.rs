@@ -154,6 +154,32 @@ impl Reader {
         std::mem::take(&mut self.pending)
     }
 
+    /// The next `length` bytes, fewer where the connection ends before.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.pending.len() < length && self.fill() > 0 {}
+        let end = length.min(self.pending.len());
+        self.pending.drain(..end).collect()
+    }
+
+    /// What comes next, nothing at the end.
+    pub(crate) fn take_some(&mut self) -> Vec<u8> {
+        if self.pending.is_empty() {
+            self.fill();
+        }
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Whether nothing comes on `socket`, which is the stream's, for `time`, nor does the connection end.
+    pub(crate) fn is_silent_for(&self, socket: &TcpStream, time: Duration) -> bool {
+        if !self.pending.is_empty() {
+            return false;
+        }
+        socket.set_read_timeout(Some(time)).unwrap();
+        let peeked = socket.peek(&mut [0]);
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        peeked.is_err()
+    }
+
     /// Reads once; says how many bytes came, 0 at the end.
     pub(crate) fn fill(&mut self) -> usize {
         let mut chunk = vec![0; 64 * 1024];

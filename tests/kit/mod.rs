@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod message;
 pub(crate) mod proxy;
 pub(crate) mod visitor;
+pub(crate) mod websocket;
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

@@ -112,6 +112,11 @@ impl Visitor {
         self.response()
     }
 
+    /// The next `length` bytes, fewer where the connection ends before.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        self.reader.take(length)
+    }
+
     /// Everything that comes until the proxy closes.
     pub(crate) fn rest(&mut self) -> String {
         String::from_utf8_lossy(&self.reader.rest()).into_owned()
@@ -124,13 +129,7 @@ impl Visitor {
 
     /// Whether nothing comes for `time`, nor does the connection end.
     pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
-        if !self.reader.pending().is_empty() {
-            return false;
-        }
-        self.socket.set_read_timeout(Some(time)).unwrap();
-        let peeked = self.socket.peek(&mut [0]);
-        self.socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        peeked.is_err()
+        self.reader.is_silent_for(&self.socket, time)
     }
 
     /// Says that no more bytes will come.

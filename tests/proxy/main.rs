@@ -24,5 +24,8 @@ mod proxy_protocol;
 mod refusals;
 mod reload;
 mod split;
+mod streams;
 mod tls;
+mod tunnels;
+mod tunnels_drained;
 mod workers;

@@ -46,6 +46,7 @@ pub(in crate::config) fn timeouts(file: &mut Section<'_>, notes: &mut Notes<'_>)
         keep_alive: read("keep_alive", default.keep_alive),
         idle_body: read("idle_body", default.idle_body),
         request: read("request", default.request),
+        tunnel_idle: read("tunnel_idle", default.tunnel_idle),
     };
     section.finish(notes);
     timeouts

@@ -1,0 +1,99 @@
+//! What a request becomes once its backend has agreed to a WebSocket: bytes both ways, one record at the end.
+//!
+//! `handle` makes one with the 101 and lays it into the connection's [`Slot`]; `server::connection` takes it out when
+//! the 101 has gone, and runs it on the bare socket in the connection's own task. It must never outlive the
+//! connection, nor let a byte of the visitor's go to the backend before the 101.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::headers::upgrade;
+use crate::proxy::answer::Answer;
+use crate::proxy::error::{Error, Failure};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::relay::{End, Relay};
+use crate::upstream::pool::Lease;
+
+/// Where a connection's tunnel waits until its 101 has gone. The connection owns it, its requests only know of it.
+#[derive(Debug, Default)]
+pub struct Slot(RefCell<Option<Box<Tunnel>>>);
+
+impl Slot {
+    /// The tunnel, if there is to be one.
+    pub fn take(&self) -> Option<Box<Tunnel>> {
+        self.0.take()
+    }
+}
+
+/// An exchange that goes on behind its 101.
+#[derive(Debug)]
+pub struct Tunnel {
+    exchange: Box<Exchange>,
+    backend: OnUpgrade,
+    /// Kept until the switch: without it hyper's client would give up the connection.
+    lease: Lease,
+}
+
+/// Turns a backend's 101 into the visitor's, and the exchange into a tunnel that waits in the connection's slot.
+pub fn switch(mut exchange: Box<Exchange>, mut agreed: Response<Incoming>, lease: Lease) -> Response<Answer> {
+    let backend = hyper::upgrade::on(&mut agreed);
+    let mut response = Response::new(Answer::of_nothing());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = std::mem::take(agreed.headers_mut());
+    upgrade::write(response.headers_mut());
+    exchange.switched();
+    // Without a slot the connection is one that can't switch, and is about to end.
+    if let Some(slot) = exchange.downstream.tunnel.upgrade() {
+        *slot.0.borrow_mut() = Some(Box::new(Tunnel { exchange, backend, lease }));
+    }
+    response
+}
+
+impl Tunnel {
+    /// Runs it to its end. `early` is what the visitor sent behind its request; once `drains`, it closes by a frame
+    /// of its own. Whoever calls sees to it that the task is woken then.
+    pub async fn run<V>(self: Box<Self>, visitor: V, early: Bytes, drains: impl Fn() -> bool)
+    where
+        V: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { mut exchange, backend, lease } = *self;
+        let Ok(backend) = backend.await else {
+            return exchange.broke_off(Error::Backend(Failure::TunnelBroken));
+        };
+        drop(lease);
+        let timeouts = exchange.view.snapshot.config.timeouts;
+        let mut relay = Relay::new(visitor, TokioIo::new(backend), early, &timeouts);
+        let mut counted = (0, 0);
+        let end = poll_fn(|cx| {
+            let outcome = relay.poll(cx, drains());
+            let passed = relay.passed();
+            if passed != counted {
+                exchange.tunnelled(passed.0 - counted.0, passed.1 - counted.1);
+                counted = passed;
+            }
+            outcome
+        });
+        let end = end.await;
+        settle(&mut exchange, end, relay.drains());
+    }
+}
+
+/// What the record says of it.
+fn settle(exchange: &mut Exchange, end: End, drained: bool) {
+    match end {
+        _ if drained => exchange.was_ended("drained"),
+        End::Whole => exchange.complete(),
+        End::Idle => exchange.was_ended("tunnel_idle"),
+        // As with any exchange that isn't complete.
+        End::VisitorBroke => {}
+        End::BackendBroke => exchange.broke_off(Error::Backend(Failure::TunnelBroken)),
+        End::BackendStalled => exchange.broke_off(Error::Backend(Failure::WriteTimeout)),
+    }
+}
