@@ -97,6 +97,15 @@ def node(name, script, certificate, env):
     return Process(f"{script} ({name})", ["node", script], r"listening at https://(\S+)", env, APPS)
 
 
+def websocket_app(name, certificate=None):
+    """The WebSockets app, over TLS where there is a certificate; its address is host and port."""
+    env = {"APP_NAME": name, "PYTHONDONTWRITEBYTECODE": "1"}
+    if certificate:
+        env |= {"TLS_CERT": certificate.cert, "TLS_KEY": certificate.key}
+    command = [sys.executable, "websocket_app.py"]
+    return Process(f"websocket_app.py ({name})", command, r"listening at wss?://(\S+)", env, APPS)
+
+
 def crossfade(config):
     """The proxy itself, on a configuration file; its address is that of its first plain listener."""
     command = [str(binary()), "run", "--config", str(config)]
