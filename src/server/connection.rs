@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use crate::headers::origin::Scheme;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
 use crate::proxy::link::Link;
-use crate::proxy::tunnel::{Slot, Tunnel};
+use crate::proxy::tunnel::Slot;
 use crate::proxy::worker::Worker;
 use crate::server::drain::Closing;
 use crate::server::guard::Guard;
@@ -126,9 +126,9 @@ where
     });
     match (outcome.await, slot.take()) {
         (Ok(()), Some(tunnel)) => {
-            let parts = connection.into_parts();
+            let (socket, early) = left_by(connection.into_parts());
             // Whoever is woken at the drain's closing is this task.
-            tunnel_on(parts.io.into_inner(), &parts.read_buf, tunnel, &closing).await;
+            tunnel.run(socket, early, || closing.has_begun()).await;
             Ok(())
         }
         // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
@@ -137,14 +137,13 @@ where
     }
 }
 
-/// Runs a tunnel on what HTTP leaves behind.
-async fn tunnel_on<S>(guard: Guard<S>, read: &[u8], tunnel: Box<Tunnel>, closing: &Closing)
+/// What HTTP leaves behind: the socket, and what came on it already. hyper's buffers end here, not with the tunnel.
+fn left_by<I, S>(parts: http1::Parts<TokioIo<Guard<I>>, S>) -> (I, Bytes)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin,
 {
-    let (socket, pending) = guard.into_inner();
-    let early = if read.is_empty() { pending.freeze() } else { [read, &pending].concat().into() };
-    tunnel.run(socket, early, || closing.has_begun()).await;
+    let (socket, pending) = parts.io.into_inner().into_inner();
+    (socket, [&parts.read_buf[..], &pending].concat().into())
 }
 
 fn builder(limits: &Limits) -> http1::Builder {

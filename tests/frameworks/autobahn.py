@@ -14,7 +14,7 @@ from pathlib import Path
 from processes import crossfade, websocket_app
 
 # A whole run; a case that hangs is ended by kosoku itself.
-DEADLINE = 600
+DEADLINE = 1500
 
 
 def verdicts(address, wanted):
