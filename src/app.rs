@@ -34,6 +34,7 @@ use crate::source::watch::watch as watch_file;
 use crate::telemetry::access_log::{AccessLog, Closed, OpenError};
 use crate::telemetry::events::{AccessLogEvent, Event};
 use crate::telemetry::metrics::{Metrics, Reasons};
+use crate::tls::acme::renewal::{self, Outlets};
 use crate::tls::store::Store;
 
 /// What to serve by.
@@ -99,7 +100,8 @@ async fn serve<E: Future<Output = ()>>(
     let (statuses, status) = watch::channel(Status::default());
     let (path, bytes) = file.clone().unwrap_or_default();
     let store = Store::default();
-    let controller = Controller::start(config, path, bytes, metrics.clone(), statuses.clone(), store).await?;
+    let start = Controller::start(config, path, bytes, metrics.clone(), statuses.clone(), store.clone());
+    let controller = start.await?;
     let published = controller.published();
 
     let (drain, draining) = Drain::new();
@@ -113,6 +115,7 @@ async fn serve<E: Future<Output = ()>>(
             balance: balance.clone(),
             handed,
             published: published.clone(),
+            challenges: store.challenges().clone(),
             metrics: metrics.clone(),
             sink: access_log.sink(),
             draining: draining.clone(),
@@ -121,6 +124,7 @@ async fn serve<E: Future<Output = ()>>(
     let seeds = handed.into_iter().enumerate().map(seed).collect::<Result<Vec<_>, StartError>>()?;
     let workers =
         seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
+    keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
     let bound = sockets.tell(metrics, status);
     control(controller, published, file, hangup, &access_log, &statuses);
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
@@ -197,6 +201,26 @@ impl Sockets {
         });
         Bound { http, https, metrics: address }
     }
+}
+
+/// Starts what orders certificates, and tells it with each revision what is wanted.
+fn keep_certificates(outlets: Outlets, published: Published, mut status: Watching) {
+    let (wanted, wants) = watch::channel(published.current().config.acme.clone());
+    let keeping = tokio::spawn(renewal::keep(wants, outlets));
+    tokio::spawn(async move {
+        let _ = keeping.await;
+        Event::TaskEnded { name: "the renewal of certificates" }.log();
+    });
+    tokio::spawn(async move {
+        while status.changed().await.is_ok() {
+            let acme = published.current().config.acme.clone();
+            wanted.send_if_modified(|before| {
+                let differs = *before != acme;
+                *before = acme;
+                differs
+            });
+        }
+    });
 }
 
 /// Starts what changes and refreshes the configuration.

@@ -242,12 +242,15 @@ fn folder_with_the_file() -> tempfile::TempDir {
     folder
 }
 
-/// Every configuration shown. One that is no whole file is an edit of the one before it: its lines take the place of
-/// those with the same keys.
+/// Every configuration shown. One that is no whole file changes the one before it: sections are added to it, and lines
+/// alone take the place of those with the same keys.
 fn configurations() -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for block in PAGES.iter().flat_map(|page| blocks(&read(page), "toml")) {
         match shown.last() {
+            Some(before) if block.starts_with('[') && !block.contains("[[routes]]") => {
+                shown.push(format!("{before}\n{block}"));
+            }
             Some(before) if !block.contains("[[routes]]") => shown.push(edited(before, &block)),
             Some(_) | None => shown.push(block),
         }

@@ -4,10 +4,10 @@
 //! on, and the model counts only when nothing was noted.
 
 mod access_log;
+mod acme;
 mod backends;
 mod bounds;
 mod forwarded;
-mod later;
 mod routes;
 mod server;
 mod split;
@@ -32,7 +32,9 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
         return None;
     }
     let server = server::read(&mut file, notes);
-    let tls = tls::read(&mut file, server.as_ref().is_some_and(|server| !server.https.is_empty()), notes);
+    let orders = file.has("acme");
+    let https = server.as_ref().is_some_and(|server| !server.https.is_empty());
+    let tls = tls::read(&mut file, https, orders, notes);
     let forwarded = forwarded::read(&mut file, notes);
     if let Some(server) = &server {
         server::trusts(server, &forwarded, &file, notes);
@@ -44,10 +46,10 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
     let (backends, mut names) = backends::read(&mut file, &listeners, notes);
     let routes = routes::read(&mut file, &mut names, notes);
     let access_log = access_log::read(&mut file, notes);
-    later::read(&mut file, notes);
+    let acme = acme::read(&mut file, notes);
     file.finish(notes);
     names.finish(notes);
-    Some(Config { server: server?, tls, forwarded, backends, routes, limits, timeouts, access_log })
+    Some(Config { server: server?, tls, forwarded, backends, routes, limits, timeouts, access_log, acme })
 }
 
 fn empty() -> Fault {

@@ -34,6 +34,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Where access records go.
     pub access_log: AccessLog,
+    /// The certificate that is ordered and renewed by itself, where one is.
+    pub acme: Option<Acme>,
 }
 
 /// What `[server]` says. Changing it needs a restart; a reload that changes it is told so.
@@ -247,6 +249,32 @@ pub struct Route {
     pub sticky: Sticky,
     /// Which request headers and cookies may name a backend.
     pub pin: Pin,
+}
+
+/// A certificate ordered by ACME (RFC 8555).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The names it is for, at least one, in lower case.
+    pub domains: Vec<String>,
+    /// The authority's directory, an `https://` URL.
+    pub directory: String,
+    /// PEM file of the authorities that the directory's own certificate is believed by, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Where the authority may write to.
+    pub email: Option<String>,
+    /// How it is proved that the names are ours.
+    pub challenge: AcmeChallenge,
+    /// `[state] dir`: what the account and the certificate are kept under.
+    pub state_dir: PathBuf,
+}
+
+/// How it is proved that a name is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    /// A file below `/.well-known/acme-challenge/`, asked for on port 80 (RFC 8555 section 8.3).
+    Http,
+    /// A certificate, asked for on port 443 (RFC 8737).
+    TlsAlpn,
 }
 
 /// Where access records go.

@@ -95,6 +95,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         access_log: AccessLog { format: AccessFormat::Json, target: Some(LogTarget::Stdout) },
+        acme: None,
     })
 }
 

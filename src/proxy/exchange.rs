@@ -177,7 +177,12 @@ impl Exchange {
         self.reason = Some(reason);
     }
 
-    /// It is answered by us.
+    /// It is answered by us, as it should be.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// It can't be served, and is answered by us.
     pub fn failed(&mut self, error: Error) {
         self.status = error.status().as_u16();
         self.reason = Some(error.reason());

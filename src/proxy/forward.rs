@@ -87,6 +87,19 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
 }
 
 impl Outbound {
+    /// The same for another backend, without a body.
+    pub fn again(&self, backend: BackendIndex) -> Self {
+        Self {
+            backend,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            headers: self.headers.clone(),
+            upload: Upload::none(),
+            expects_continue: false,
+            visitor_host: self.visitor_host.clone(),
+        }
+    }
+
     /// The request, and what lets its body go where that waits for the backend's `100 Continue`.
     fn into_request(self, exchange: &Exchange) -> (Request<Upload>, Option<Arc<Notify>>) {
         let mut request = Request::new(self.upload);

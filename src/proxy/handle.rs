@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
@@ -20,6 +21,7 @@ use crate::headers::outgoing::{self, Outgoing, client_value};
 use crate::headers::{hop_by_hop, response, upgrade};
 use crate::proxy::admit::{Admitted, admit};
 use crate::proxy::answer::Answer;
+use crate::proxy::challenge;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
@@ -67,14 +69,19 @@ async fn answer(
     let first = exchange.is_http1();
     settle(&exchange.downstream.link.interim).await;
     let draining = exchange.downstream.worker.is_draining();
-    let upgraded =
-        matches!(&outcome, Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    let upgraded = match &outcome {
+        Ok(Passed::On((response, _))) => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+        Ok(Passed::Ours(_)) | Err(_) => false,
+    };
     if exchange.upgrades && !upgraded {
         go_on(&exchange.downstream.link).await;
     }
     let mut response = match outcome {
-        Ok((response, lease)) if upgraded => return Ok(tunnel::switch(exchange, response, lease)),
-        Ok((response, lease)) => {
+        Ok(Passed::On((response, lease))) if upgraded => {
+            return Ok(tunnel::switch(exchange, response, lease));
+        }
+        Ok(Passed::Ours(proof)) => challenge::answer(proof, exchange),
+        Ok(Passed::On((response, lease))) => {
             let (parts, body) = response.into_parts();
             Response::from_parts(parts, Answer::of_backend(exchange, body, lease))
         }
@@ -106,16 +113,35 @@ async fn go_on(link: &Link) {
     .await;
 }
 
+/// What comes of a request that goes well.
+#[allow(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Passed {
+    /// A backend's answer.
+    On(Forwarded),
+    /// Our own proof to a certificate authority.
+    Ours(Bytes),
+}
+
 /// What happens to a request that goes well.
-async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<Forwarded, Error> {
+async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<Passed, Error> {
     let admitted = admitted(exchange, &parts)?;
     let origin = origin(exchange, &parts.headers, &admitted);
+    let challenged = challenge::token(&parts).is_some() && body.is_end_stream() && !exchange.upgrades;
+    if challenged && let Some(proof) = challenge::ours(exchange, &parts) {
+        return Ok(Passed::Ours(proof));
+    }
     secure(exchange, &origin, &parts.uri)?;
     let route = route(exchange, &origin, &parts.uri)?;
-    let choice = chosen(exchange, route, &origin, &parts.headers);
+    let choice = match challenged {
+        true => challenge::first(exchange, route),
+        false => chosen(exchange, route, &origin, &parts.headers),
+    };
     let outbound = outbound(exchange, route, &choice, &origin, admitted, parts, body);
-    let backend = outbound.backend;
-    let (mut response, lease) = forward(exchange, outbound).await?;
+    let (backend, (mut response, lease)) = match challenged {
+        // In a box, so that the state of other requests stays as small as it is.
+        true => Box::pin(challenge::ask(exchange, route, outbound)).await?,
+        false => (outbound.backend, forward(exchange, outbound).await?),
+    };
     exchange.responded(response.status());
     let authorities = &exchange.view.snapshot.backends[backend.0].authorities;
     returned(response.headers_mut(), &origin, authorities, choice.set_cookie);
@@ -125,7 +151,7 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<F
         // What the app says of itself is left.
         response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| policy.clone());
     }
-    Ok((response, lease))
+    Ok(Passed::On((response, lease)))
 }
 
 fn admitted(exchange: &Exchange, parts: &Parts) -> Result<Admitted, Error> {

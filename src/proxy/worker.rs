@@ -15,6 +15,7 @@ use crate::proxy::view::{Spread, View};
 use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::Buffer;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::challenges::Challenges;
 
 /// One worker's state.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Worker {
     pub metrics: Metrics,
     /// Its access records.
     pub log: RefCell<Buffer>,
+    /// Our proofs to certificate authorities.
+    pub challenges: Challenges,
     /// Told when the first record is in them.
     pub log_pending: Notify,
     published: Published,
@@ -35,7 +38,14 @@ pub struct Worker {
 
 impl Worker {
     /// Worker number `index` of `workers`.
-    pub fn new(index: usize, workers: usize, published: Published, metrics: Metrics, log: Buffer) -> Self {
+    pub fn new(
+        index: usize,
+        workers: usize,
+        published: Published,
+        challenges: Challenges,
+        metrics: Metrics,
+        log: Buffer,
+    ) -> Self {
         // Worker 0 of 4 begins its sequences at 1/8, the next at 3/8: not all send their first 1 % at once.
         let phase = (index as f64 + 0.5) / workers as f64;
         let mut random = fastrand::Rng::new();
@@ -48,6 +58,7 @@ impl Worker {
             draining: Cell::new(false),
             ended: Cell::new(false),
             random: RefCell::new(random),
+            challenges,
             metrics,
             published,
             spread,

@@ -19,6 +19,7 @@ use crate::proxy::worker::Worker;
 use crate::server::proxy_protocol::{self, Header};
 use crate::server::socket::Socket;
 use crate::telemetry::metrics::RefusedConnection;
+use crate::tls::challenges::ACME_TLS;
 use crate::tls::serving::H2;
 
 /// What is asked of the connections of a listener.
@@ -106,6 +107,8 @@ async fn secured(worker: &Worker, socket: Prefixed) -> Result<Spoken, Option<Ref
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
             Ok(Spoken::Http2Tls(Box::new(stream)))
         }
+        // A certificate authority has seen its proof, and says no more (RFC 8737 section 3).
+        Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => Err(None),
         Ok(stream) => Ok(Spoken::Http1Tls(Box::new(stream))),
         // The visitor left, or was never one: a port scan, a load balancer's look.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(None),

@@ -24,6 +24,7 @@ use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::{Buffer, Sink};
 use crate::telemetry::events::Event;
 use crate::telemetry::metrics::{Connections, Metrics};
+use crate::tls::challenges::Challenges;
 
 /// Everything a worker starts with.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct Seed {
     pub handed: mpsc::Receiver<Accepted>,
     /// The live snapshot.
     pub published: Published,
+    /// Our proofs to certificate authorities.
+    pub challenges: Challenges,
     /// Where it counts.
     pub metrics: Metrics,
     /// Where its access records go.
@@ -60,10 +63,21 @@ pub fn start(seed: Seed) -> io::Result<JoinHandle<usize>> {
 }
 
 async fn run(seed: Seed) -> usize {
-    let Seed { index, workers, listeners, balance, handed, published, metrics, sink, mut draining } = seed;
+    let Seed {
+        index,
+        workers,
+        listeners,
+        balance,
+        handed,
+        published,
+        challenges,
+        metrics,
+        sink,
+        mut draining,
+    } = seed;
     let format = published.current().config.access_log.format;
     let log = Buffer::new(sink, format);
-    let worker = Rc::new(Worker::new(index, workers, published, metrics.clone(), log));
+    let worker = Rc::new(Worker::new(index, workers, published, challenges, metrics.clone(), log));
     let counts: Vec<Connections> =
         listeners.iter().map(|listener| metrics.connections(&listener.place.to_string(), index)).collect();
     let manners = listeners.iter().map(|listener| listener.manner).collect();

@@ -89,6 +89,8 @@ pub enum ChosenBy {
     Bucket,
     /// The exact sequence.
     Sequence,
+    /// Nothing: a certificate authority asks for a proof, and each backend is asked until one has it.
+    Challenge,
 }
 
 impl ChosenBy {
@@ -98,6 +100,7 @@ impl ChosenBy {
             Self::Pin => "pin",
             Self::Bucket => "bucket",
             Self::Sequence => "sequence",
+            Self::Challenge => "challenge",
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum Event<'a> {
     Config(ConfigEvent<'a>),
     /// See [`AccessLogEvent`].
     AccessLog(AccessLogEvent<'a>),
+    /// See [`AcmeEvent`].
+    Acme(AcmeEvent<'a>),
 }
 
 impl Event<'_> {
@@ -85,6 +87,7 @@ impl Event<'_> {
             }
             Event::Config(event) => event.log(),
             Event::AccessLog(event) => event.log(),
+            Event::Acme(event) => event.log(),
         }
     }
 }
@@ -179,6 +182,57 @@ impl<'a> From<ConfigEvent<'a>> for Event<'a> {
 impl<'a> From<AccessLogEvent<'a>> for Event<'a> {
     fn from(event: AccessLogEvent<'a>) -> Self {
         Self::AccessLog(event)
+    }
+}
+
+/// Something that changed in the certificate that is ordered by ACME.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are the log's own, and named for it")]
+pub enum AcmeEvent<'a> {
+    /// A certificate was found in the state directory, and serves.
+    Found { domains: &'a str, expires: &'a dyn Display },
+    /// A certificate is being ordered.
+    Ordered { domains: &'a str, directory: &'a str },
+    /// The first certificate serves.
+    Issued { domains: &'a str, expires: &'a dyn Display },
+    /// Another certificate serves in place of the one before.
+    Renewed { domains: &'a str, expires: &'a dyn Display },
+    /// There is no new certificate; the one before serves on, and another try comes after the pause.
+    Failed { reason: &'a str, error: &'a dyn Display, pause: Duration },
+    /// A file of the state directory can't be used, and was set aside.
+    StateBroken { path: &'a Path, error: &'a dyn Display },
+}
+
+impl AcmeEvent<'_> {
+    fn log(self) {
+        match self {
+            Self::Found { domains, expires } => {
+                info!(event = "acme.found", domains, %expires, "the kept certificate serves");
+            }
+            Self::Ordered { domains, directory } => {
+                info!(event = "acme.ordered", domains, directory, "ordering a certificate");
+            }
+            Self::Issued { domains, expires } => {
+                info!(event = "acme.issued", domains, %expires, "a new certificate serves");
+            }
+            Self::Renewed { domains, expires } => {
+                info!(event = "acme.renewed", domains, %expires, "the renewed certificate serves");
+            }
+            Self::Failed { reason, error, pause } => {
+                let pause_s = pause.as_secs();
+                error!(event = "acme.failed", reason, %error, pause_s, "no new certificate; the one before serves on");
+            }
+            Self::StateBroken { path, error } => {
+                let path = path.display();
+                warn!(event = "acme.state-broken", %path, %error, "can't be used; set aside as .broken");
+            }
+        }
+    }
+}
+
+impl<'a> From<AcmeEvent<'a>> for Event<'a> {
+    fn from(event: AcmeEvent<'a>) -> Self {
+        Self::Acme(event)
     }
 }
 

@@ -17,6 +17,7 @@ use prometheus::{
 };
 
 use super::families::{self, Family, Named, Sample, Value};
+use super::orders::Orders;
 pub use super::pairs::Share;
 use super::pairs::{NONE, Pairs};
 use super::series::{BOUNDS, Tally};
@@ -35,11 +36,12 @@ impl Metrics {
         let registry = Registry::new();
         let pairs = Arc::new(Pairs::new(reasons));
         let rejected = Arc::new(Tally::new(reasons.rejections));
-        register(&registry, Families::new(&pairs, &rejected));
+        let orders = Arc::new(Orders::default());
+        register(&registry, Families::new(&pairs, &rejected, &orders));
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         build_info(&registry, version);
-        Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected }))
+        Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected, orders }))
     }
 
     /// Counts of one route and backend, for one worker. Takes a lock for a moment: once per worker and
@@ -119,6 +121,11 @@ impl Metrics {
         self.0.process.refused_connections.with_label_values(&[reason.as_str()]).inc();
     }
 
+    /// How the ordering of certificates goes.
+    pub fn orders(&self) -> &Orders {
+        &self.0.orders
+    }
+
     /// A panic ended a connection.
     pub fn panicked(&self) {
         self.0.process.panics.inc();
@@ -172,6 +179,7 @@ struct Inner {
     registry: Registry,
     pairs: Arc<Pairs>,
     rejected: Arc<Tally>,
+    orders: Arc<Orders>,
     process: Process,
 }
 
@@ -273,17 +281,19 @@ impl RefusedConnection {
 struct Families {
     pairs: Arc<Pairs>,
     rejected: Arc<Tally>,
+    orders: Arc<Orders>,
     desc: Vec<Desc>,
 }
 
 impl Families {
-    fn new(pairs: &Arc<Pairs>, rejected: &Arc<Tally>) -> Self {
+    fn new(pairs: &Arc<Pairs>, rejected: &Arc<Tally>, orders: &Arc<Orders>) -> Self {
         let desc = |(name, help): Named| {
             Desc::new(name.into(), help.into(), Vec::new(), HashMap::new())
                 .expect("names and helps are valid")
         };
-        let desc = families::named().map(desc).collect();
-        Self { pairs: Arc::clone(pairs), rejected: Arc::clone(rejected), desc }
+        let desc = families::named().chain(Orders::named()).map(desc).collect();
+        let (pairs, rejected, orders) = (Arc::clone(pairs), Arc::clone(rejected), Arc::clone(orders));
+        Self { pairs, rejected, orders, desc }
     }
 }
 
@@ -293,7 +303,8 @@ impl Collector for Families {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        families::all(&self.pairs, &self.rejected).iter().map(family).collect()
+        let all = families::all(&self.pairs, &self.rejected).into_iter().chain(self.orders.families());
+        all.map(|shown| family(&shown)).collect()
     }
 }
 

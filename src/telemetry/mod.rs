@@ -9,6 +9,7 @@ pub mod access_log;
 pub mod events;
 mod families;
 pub mod metrics;
+pub mod orders;
 mod pairs;
 pub mod queue;
 pub mod record;

@@ -4,8 +4,10 @@
 //! key that isn't the certificate's, nor keep a handshake waiting for a file.
 //!
 //! In reading order: [`certificate`] is one pair of files, [`store`] finds the one for a name, [`serving`] is what
-//! rustls is told.
+//! rustls is told; [`acme`] orders certificates, and proves that names are ours by [`challenges`].
 
+pub mod acme;
 pub mod certificate;
+pub mod challenges;
 pub mod serving;
 pub mod store;

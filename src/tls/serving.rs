@@ -14,6 +14,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, version};
 
 use crate::config::model::{Tls, TlsVersion};
+use crate::tls::challenges::ACME_TLS;
 use crate::tls::store::Store;
 
 /// The name of HTTP/2 in ALPN (RFC 9113 section 3.2).
@@ -41,8 +42,8 @@ pub fn config(tls: &Tls, authorities: Option<&[u8]>, store: Store) -> Result<Ser
         (None, _) | (_, None) => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(store));
-    config.alpn_protocols =
-        if tls.http2 { vec![H2.to_vec(), HTTP_1_1.to_vec()] } else { vec![HTTP_1_1.to_vec()] };
+    let offered: &[&[u8]] = if tls.http2 { &[H2, HTTP_1_1, ACME_TLS] } else { &[HTTP_1_1, ACME_TLS] };
+    config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
     // Tickets hold the session at the visitor's; a store of our own would be shared by all workers under a lock.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if let Ok(ticketer) = Ticketer::new() {

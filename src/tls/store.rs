@@ -14,10 +14,11 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::model::UnknownName;
 use crate::tls::certificate::Certificate;
+use crate::tls::challenges::{ACME_TLS, Challenges};
 
 /// All certificates that may be served. Clones are the same store.
 #[derive(Debug, Clone, Default)]
-pub struct Store(Arc<ArcSwap<Table>>);
+pub struct Store(Arc<ArcSwap<Table>>, Challenges);
 
 impl Store {
     /// From now on these are the configuration's own, the first the default; those that were installed stay.
@@ -35,6 +36,18 @@ impl Store {
         self.0.store(Arc::new(Table::of(sources)));
     }
 
+    /// Takes away the certificate of a label.
+    pub fn remove(&self, label: &str) {
+        let mut sources = self.0.load().sources.clone();
+        sources.installed.remove(label);
+        self.0.store(Arc::new(Table::of(sources)));
+    }
+
+    /// Our proofs to certificate authorities, which are certificates, too.
+    pub fn challenges(&self) -> &Challenges {
+        &self.1
+    }
+
     /// Every certificate's name and end.
     pub fn expiries(&self) -> Vec<(String, SystemTime)> {
         let table = self.0.load();
@@ -44,6 +57,13 @@ impl Store {
 
 impl ResolvesServerCert for Store {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 section 3: who offers nothing else is a certificate authority, and gets a proof or nothing.
+        if hello
+            .alpn()
+            .is_some_and(|mut offered| offered.next() == Some(ACME_TLS) && offered.next().is_none())
+        {
+            return self.1.tls_alpn(&hello.server_name()?.to_ascii_lowercase());
+        }
         self.0
             .load()
             .find(hello.server_name(), |key| key.key.choose_scheme(hello.signature_schemes()).is_some())

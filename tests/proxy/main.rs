@@ -12,6 +12,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod challenges;
 mod cli;
 mod connections;
 mod departures;

@@ -17,8 +17,13 @@ const FILE_FORM: &str = "name a PEM file";
 const REDIRECT_FORM: &str =
     "write true, or the port of https that visitors see where it isn't 443: redirect_http = 8443";
 
-/// The section; `https` says whether anybody comes by TLS.
-pub(in crate::config) fn read(file: &mut Section<'_>, https: bool, notes: &mut Notes<'_>) -> Tls {
+/// The section; `https` says whether anybody comes by TLS, `orders` whether a certificate is ordered by ACME.
+pub(in crate::config) fn read(
+    file: &mut Section<'_>,
+    https: bool,
+    orders: bool,
+    notes: &mut Notes<'_>,
+) -> Tls {
     let mut section = file.section("tls", notes);
     let default = Tls::default();
     let certificates = section.read("certificates", notes, certificates).unwrap_or_default();
@@ -31,7 +36,11 @@ pub(in crate::config) fn read(file: &mut Section<'_>, https: bool, notes: &mut N
     let redirect_http = section.read("redirect_http", notes, redirect).flatten();
     let longest = Duration::from_hours(2 * 365 * 24);
     let hsts = section.read("hsts", notes, kinds::duration(Duration::from_secs(1)..=longest));
-    doubts(&section, https, certificates.is_empty(), notes);
+    let none = certificates.is_empty();
+    if https && none && !orders && !section.has("certificates") {
+        notes.absent(&section.at, Fault::new("`https` has no certificate", CERTIFICATES_FORM));
+    }
+    doubts(&section, https, none, notes);
     section.finish(notes);
     Tls {
         certificates,
@@ -87,11 +96,8 @@ fn path(text: &str) -> Result<PathBuf, Fault> {
     fits.then(|| PathBuf::from(text)).ok_or_else(|| Fault::new("this is no path of a file", FILE_FORM))
 }
 
-/// What would leave TLS without a certificate, or certificates without a listener.
+/// Certificates without a listener.
 fn doubts(section: &Section<'_>, https: bool, none: bool, notes: &mut Notes<'_>) {
-    if https && none && !section.has("certificates") {
-        notes.absent(&section.at, Fault::new("`https` has no certificate", CERTIFICATES_FORM));
-    }
     if !https && !none {
         let remedy = "listen for TLS: https = \"0.0.0.0:8443\" in [server], or leave them out";
         let message = "`certificates` are without effect: nothing listens for TLS";

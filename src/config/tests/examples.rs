@@ -50,6 +50,8 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
     let (path, text) = reference();
     let mut written = loaded(&path, &uncommented(&text)).config;
     let default = loaded(&path, &text).config;
+    let acme = written.acme.as_mut().unwrap();
+    assert!(acme.email.take().is_some() && acme.ca_file.take().is_some());
     // These have no value that could be written as the default.
     assert_eq!(written.server.workers, NonZeroUsize::new(2));
     written.server.workers = default.server.workers;
@@ -65,7 +67,18 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
 fn the_reference_names_every_key() {
     let (_, text) = reference();
     // Each known key, as the remedy for an unknown one lists them.
-    for section in ["server", "tls", "forwarded", "limits", "timeouts", "access_log", "backends.heroku"] {
+    let sections = [
+        "server",
+        "tls",
+        "forwarded",
+        "limits",
+        "timeouts",
+        "access_log",
+        "acme",
+        "state",
+        "backends.heroku",
+    ];
+    for section in sections {
         let wrong = text.replacen(&format!("[{section}]"), &format!("[{section}]\nxyzzy = 1"), 1);
         let problems = load(&wrong, &|_| None).unwrap_err().0;
         let keys = problems[0].remedy.split('`').skip(1).step_by(2);
