@@ -47,6 +47,9 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
     let routes = routes::read(&mut file, &mut names, notes);
     let access_log = access_log::read(&mut file, notes);
     let acme = acme::read(&mut file, notes);
+    if let (Some(acme), Some(server)) = (&acme, &server) {
+        acme::doubts(acme, server, &tls, &file.at_of("acme"), notes);
+    }
     file.finish(notes);
     names.finish(notes);
     Some(Config { server: server?, tls, forwarded, backends, routes, limits, timeouts, access_log, acme })

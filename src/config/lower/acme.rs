@@ -11,8 +11,8 @@ use crate::config::address;
 use crate::config::file::{Section, Text, Value};
 use crate::config::kinds;
 use crate::config::limits;
-use crate::config::model::{Acme, AcmeChallenge};
-use crate::config::problem::{Fault, Notes, quoted};
+use crate::config::model::{Acme, AcmeChallenge, Server, Tls};
+use crate::config::problem::{Fault, Notes, Span, quoted};
 
 const DOMAINS_FORM: &str = "write the names that the certificate is for: domains = [\"www.example.com\"]";
 const DIRECTORY_FORM: &str =
@@ -39,6 +39,27 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
     }
     section.finish(notes);
     acme
+}
+
+/// Proofs that no authority could see.
+pub(in crate::config) fn doubts(acme: &Acme, server: &Server, tls: &Tls, at: &Span, notes: &mut Notes<'_>) {
+    let shut = tls.clients.as_ref().is_some_and(|clients| clients.required);
+    let (message, remedy) = match acme.challenge {
+        AcmeChallenge::Http if server.http.is_empty() => (
+            "http-01 is asked for in the clear, and nothing listens there",
+            "listen there, too: http = \"0.0.0.0:8080\" in [server], or set challenge = \"tls-alpn-01\"",
+        ),
+        AcmeChallenge::TlsAlpn if server.https.is_empty() => (
+            "tls-alpn-01 is asked for by TLS, and nothing listens for it",
+            "listen for it: https = \"0.0.0.0:8443\" in [server], or leave `challenge` out",
+        ),
+        AcmeChallenge::TlsAlpn if shut => (
+            "tls-alpn-01 is asked for without a client's certificate, which [tls] requires",
+            "set client_certificates = \"optional\", or leave `challenge` out",
+        ),
+        AcmeChallenge::Http | AcmeChallenge::TlsAlpn => return,
+    };
+    notes.warn(at, Fault::new(message, remedy));
 }
 
 fn read_acme(section: &mut Section<'_>, state_dir: Option<PathBuf>, notes: &mut Notes<'_>) -> Option<Acme> {

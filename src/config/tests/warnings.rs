@@ -32,6 +32,18 @@ fn a_state_directory_that_nothing_uses_is_said() {
 }
 
 #[test]
+fn proofs_that_no_authority_could_see_are_said() {
+    let acme = "[state]\ndir = \"/s\"\n[acme]\ndomains = \"a.example\"\nagree_to_terms = true\n";
+    let alpn = format!("{acme}challenge = \"tls-alpn-01\"\n");
+    let listening = |text: &str, key| top(text).replace("http = ", key);
+    check(&top(&alpn), &[(3, "tls-alpn-01 is asked for by TLS")]);
+    check(&listening(&alpn, "https = "), &[]);
+    check(&listening(acme, "https = "), &[(3, "http-01 is asked for in the clear")]);
+    let required = format!("{alpn}[tls]\nclient_ca_file = \"/ca.pem\"\n");
+    check(&listening(&required, "https = "), &[(3, "tls-alpn-01 is asked for without a client's")]);
+}
+
+#[test]
 fn believing_anybody_or_nobody_is_said() {
     check(&top("[forwarded]\nx_for = 1"), &[(1, "any peer is believed")]);
     check(&top("[forwarded]\nx_for = 1\ntrusted = []"), &[(3, "no peer is believed")]);
