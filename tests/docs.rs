@@ -30,6 +30,7 @@ const FAILURES: [Failure; Failure::REASONS.len()] = [
     Failure::ConnectFailed,
     Failure::ConnectTimeout,
     Failure::Tls,
+    Failure::Alpn,
     Failure::Closed,
     Failure::BadResponse,
     Failure::FirstByteTimeout,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::config::limits::UNIX_PATH;
 use crate::config::model::{EndpointUrl, Scheme};
 use crate::config::problem::{Fault, quoted};
 
@@ -54,8 +55,11 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
     })
 }
 
-/// `"https://app.example"`, with a port where it isn't the scheme's own; nothing behind it.
+/// `"https://app.example"`, with a port where it isn't the scheme's own; nothing behind it. Or `"unix:/run/app.sock"`.
 pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix_socket(path).map(EndpointUrl::Unix);
+    }
     let (scheme, rest) = scheme_of(text)?;
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, behind) = rest.split_at(end);
@@ -65,14 +69,35 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointUrl, Fault> {
     }
     let (host, port) = host_and_port(authority)?;
     let port = port.unwrap_or(scheme.default_port());
-    let url = EndpointUrl { scheme, host, port };
+    let url = EndpointUrl::Network { scheme, host, port };
     match behind {
         "" | "/" => Ok(url),
         _ => Err(Fault::new(
             "a backend's URL can't hold a path or a query: a request keeps its own",
-            format!("write \"{}://{}\"", url.scheme.as_str(), url.authority()),
+            format!("write \"{url}\""),
         )),
     }
+}
+
+/// The path of a unix socket: absolute, since a relative one would depend on where the proxy was started.
+fn unix_socket(path: &str) -> Result<PathBuf, Fault> {
+    const FORM: &str = "write its absolute path: \"unix:/run/app.sock\"";
+    let shown = quoted(path);
+    let message = if !path.starts_with('/') {
+        format!("{shown} isn't the absolute path of a unix socket")
+    } else if path.starts_with("//") {
+        "the path of a unix socket begins with one `/`".to_owned()
+    } else if path.ends_with('/') || path.contains(char::is_control) {
+        format!("{shown} isn't the path of a unix socket")
+    } else if path.len() > UNIX_PATH {
+        format!(
+            "the path of this unix socket has {} bytes, more than the {UNIX_PATH} that Linux takes",
+            path.len()
+        )
+    } else {
+        return Ok(PathBuf::from(path));
+    };
+    Err(Fault::new(message, FORM))
 }
 
 /// `"www.example.com"`, with a port where one is wanted, in lower case: a `Host` to send.
@@ -91,7 +116,7 @@ fn scheme_of(text: &str) -> Result<(Scheme, &str), Fault> {
             Ok(_) => format!("write \"https://{text}\""),
             Err(_) => "write \"https://app.example\"".to_owned(),
         };
-        return Err(Fault::new("a backend's URL begins with https:// or http://", remedy));
+        return Err(Fault::new("a backend's URL begins with https://, http:// or unix:", remedy));
     };
     match scheme.to_ascii_lowercase().as_str() {
         "http" => Ok((Scheme::Http, rest)),
@@ -174,7 +199,18 @@ mod tests {
     use super::*;
 
     fn url(scheme: Scheme, host: &str, port: u16) -> Result<EndpointUrl, Fault> {
-        Ok(EndpointUrl { scheme, host: host.to_owned(), port })
+        Ok(EndpointUrl::Network { scheme, host: host.to_owned(), port })
+    }
+
+    #[test]
+    fn unix_sockets_are_absolute_paths() {
+        assert_eq!(endpoint("unix:/run/app.sock"), Ok(EndpointUrl::Unix("/run/app.sock".into())));
+        let long = format!("unix:/{}", "x".repeat(UNIX_PATH));
+        for text in
+            ["unix:", "unix:app.sock", "unix://run/app.sock", "unix:/run/", "unix:/a\nb", "unix:@app", &long]
+        {
+            assert!(endpoint(text).unwrap_err().remedy.contains("unix:/run/app.sock"), "{text}");
+        }
     }
 
     #[test]

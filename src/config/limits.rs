@@ -104,6 +104,31 @@ pub const POOL_IDLE: Duration = Duration::from_secs(50);
 /// A backend that closes after an answer without having said so has been heard of by then, on any network: a
 /// request that can't be sent twice takes a connection that has idled for so long, or was reused before.
 pub const CLOSE_SHOWS: Duration = Duration::from_millis(20);
+/// The next address of a backend is tried this long after the one before, or at once when that fails: the Connection
+/// Attempt Delay of RFC 8305 section 5.
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of a backend that one connection is tried at; a name with more has had its chance by then.
+pub const CONNECT_ADDRESSES: usize = 16;
+/// Connections of HTTP/2 per worker and endpoint, those being opened with them: twenty-five thousand requests at a time
+/// with the usual hundred streams, and a bound for backends that allow one. Beyond, requests wait for a stream.
+pub const HTTP2_CONNECTIONS: usize = 256;
+/// Requests at a time on one of them, whatever the backend allows: a connection that breaks must not take everything
+/// with it.
+pub const HTTP2_STREAMS: usize = 256;
+/// Bytes of a response that a backend may send before we take them, per stream.
+pub const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+/// … and per connection.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of a request's body that wait in hyper for the backend to take them, per stream.
+pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
+/// Bytes of a response's or its trailers' fields over HTTP/2, as RFC 9113 section 6.5.2 counts them. Heroku lets 8 KiB
+/// of a cookie pass; what HTTP/1.1 may send us is bounded by [`HYPER_BUFFER`].
+pub const HTTP2_HEADER_LIST: u32 = HYPER_BUFFER as u32;
+/// A connection with requests on it that is silent for this long is asked whether it lives. At most three times within
+/// `idle_body`: gRPC servers end connections that ask more often without saying anything else.
+pub const HTTP2_PING: Duration = Duration::from_secs(20);
+/// … and is dead without an answer by then.
+pub const HTTP2_PONG: Duration = Duration::from_secs(10);
 /// Idle connections are looked through this often, for those whose time is over.
 pub const POOL_SWEEP: Duration = Duration::from_secs(5);
 /// Addresses of a backend's name are looked up again this often: platforms change theirs under a 60 s TTL.
@@ -170,6 +195,9 @@ pub const ACCESS_LOG_CHUNK: usize = 16 * 1024;
 pub const ACCESS_LOG_AGE: Duration = Duration::from_millis(100);
 /// The listening sockets' queue in the kernel.
 pub const BACKLOG: u32 = 4096;
+
+/// Bytes of a unix socket's path: `sun_path` of Linux, less its final zero.
+pub const UNIX_PATH: usize = 107;
 
 /// What `[limits] head_size` may be, in bytes. At most ALB's own total; the buffer of a visitor's connection grows
 /// with it.

@@ -169,27 +169,77 @@ pub struct Backend {
     pub host: HostPolicy,
     /// PEM file of the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether HTTP/2 is spoken with it.
+    pub http2: Http2,
     /// How long to wait for it.
     pub timeouts: BackendTimeouts,
 }
 
-/// `scheme://host:port` of one endpoint.
+/// Where one endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointUrl {
-    /// Plain or TLS.
-    pub scheme: Scheme,
-    /// DNS name in lower case, or an address (IPv6 without brackets).
-    pub host: String,
-    /// The port, the scheme's own where the URL named none.
-    pub port: u16,
+pub enum EndpointUrl {
+    /// `scheme://host:port`.
+    Network {
+        /// Plain or TLS.
+        scheme: Scheme,
+        /// DNS name in lower case, or an address (IPv6 without brackets).
+        host: String,
+        /// The port, the scheme's own where the URL named none.
+        port: u16,
+    },
+    /// `unix:/path`: a socket of this machine by its absolute path, without TLS.
+    Unix(PathBuf),
 }
 
 impl EndpointUrl {
-    /// The authority as it stands in `Host`: without the scheme's own port, IPv6 in brackets.
+    /// The authority as it stands in `Host`: without the scheme's own port, IPv6 in brackets; a unix socket has none
+    /// and is called `localhost`.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+        match self {
+            Self::Network { scheme, host, port } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                if *port == scheme.default_port() { host } else { format!("{host}:{port}") }
+            }
+            Self::Unix(_) => "localhost".to_owned(),
+        }
     }
+
+    /// Plain or TLS.
+    pub fn scheme(&self) -> Scheme {
+        match self {
+            Self::Network { scheme, .. } => *scheme,
+            Self::Unix(_) => Scheme::Http,
+        }
+    }
+
+    /// DNS name or address; a unix socket has none.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Network { host, .. } => Some(host),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Network { scheme, .. } => write!(f, "{}://{}", scheme.as_str(), self.authority()),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Whether HTTP/2 is spoken with a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Http2 {
+    /// What it chooses in TLS (ALPN); HTTP/1.1 without TLS.
+    Auto,
+    /// Always: as the only choice in TLS, with prior knowledge without it (RFC 9113 section 3.3).
+    Always,
+    /// HTTP/1.1, always.
+    #[default]
+    Never,
 }
 
 pub use crate::headers::origin::Scheme;

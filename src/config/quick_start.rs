@@ -9,8 +9,8 @@ use crate::config::address;
 use crate::config::limits::{self, Limits, Timeouts};
 use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
-    AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, LogTarget, Name, Route,
-    Server, Tls,
+    AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, Http2, LogTarget, Name,
+    Route, Server, Tls,
 };
 use crate::config::problem::Fault;
 use crate::headers::origin::Trust;
@@ -118,13 +118,14 @@ fn weights(percent: f64) -> Result<Weights, Fault> {
 }
 
 fn backend(name: &'static str, url: EndpointUrl) -> Backend {
-    let platform = platform_of_host(&url.host);
+    let platform = platform_of_host(url.host().unwrap_or_default());
     Backend {
         name: literal(name),
         endpoints: vec![url],
         platform,
         host: HostPolicy::Backend,
         ca_file: None,
+        http2: Http2::default(),
         timeouts: timeouts_of_platform(platform),
     }
 }

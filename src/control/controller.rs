@@ -255,7 +255,7 @@ pub async fn keep_addresses_fresh(published: Published) {
 
 fn tell_of_lookups(snapshot: &Snapshot, outcomes: Vec<(Arc<Endpoint>, Result<bool, LookupError>)>) {
     for (endpoint, outcome) in outcomes {
-        let (backend, host) = (backend_of(snapshot, &endpoint), endpoint.url.host.as_str());
+        let (backend, host) = (backend_of(snapshot, &endpoint), endpoint.url.host().unwrap_or_default());
         let news = endpoint.looked_up(outcome.is_ok());
         match outcome {
             // Told once, not with each lookup.

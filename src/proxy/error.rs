@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use crate::proxy::refusal::Refusal;
 use crate::upstream::connect::ConnectError;
+use crate::upstream::http2::is_malformed;
 
 /// Why a request has no answer from a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,9 +68,11 @@ pub enum Failure {
     ConnectTimeout,
     /// The TLS handshake failed: a certificate that isn't believed, most often.
     Tls,
+    /// It doesn't speak the version of HTTP that `http2` of the backend asks for.
+    Alpn,
     /// It closed or reset the connection before a response.
     Closed,
-    /// What it sent isn't a response of HTTP/1.
+    /// What it sent isn't a response of HTTP.
     BadResponse,
     /// No response within `first_byte_timeout`.
     FirstByteTimeout,
@@ -87,12 +90,13 @@ pub enum Failure {
 
 impl Failure {
     /// Every reason, for metrics that exist before the first failure.
-    pub const REASONS: [&str; 13] = [
+    pub const REASONS: [&str; 14] = [
         Self::Unresolved.reason(),
         Self::ConnectRefused.reason(),
         Self::ConnectFailed.reason(),
         Self::ConnectTimeout.reason(),
         Self::Tls.reason(),
+        Self::Alpn.reason(),
         Self::Closed.reason(),
         Self::BadResponse.reason(),
         Self::FirstByteTimeout.reason(),
@@ -110,6 +114,7 @@ impl Failure {
             | Self::ConnectRefused
             | Self::ConnectFailed
             | Self::Tls
+            | Self::Alpn
             | Self::Closed
             | Self::BadResponse
             | Self::BodyBroken
@@ -130,6 +135,7 @@ impl Failure {
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
+            Self::Alpn => "alpn",
             Self::Closed => "closed",
             Self::BadResponse => "bad_response",
             Self::FirstByteTimeout => "first_byte_timeout",
@@ -150,13 +156,14 @@ impl Failure {
             }
             ConnectError::Tcp(_) => Self::ConnectFailed,
             ConnectError::Tls(_) => Self::Tls,
+            ConnectError::Alpn => Self::Alpn,
             ConnectError::Timeout => Self::ConnectTimeout,
         }
     }
 
     /// What hyper's error means before a response's head.
     pub fn of_exchange(error: &hyper::Error) -> Self {
-        if error.is_parse() {
+        if error.is_parse() || is_malformed(error) {
             return Self::BadResponse;
         }
         match io_kind(error) {

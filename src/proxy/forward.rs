@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -23,9 +23,11 @@ use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::retry::{Attempt, Fate, is_idempotent, may_follow};
 use crate::proxy::view::{BackendView, View};
+use crate::proxy::wire;
 use crate::snapshot::{Backend, Host};
 use crate::upstream::connect::ConnectLimits;
 use crate::upstream::endpoint::sni;
+use crate::upstream::http2::is_refused;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::upload::Upload;
 
@@ -63,9 +65,11 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
     loop {
         let repeatable = idempotent && request.body().is_end_stream();
         let mut lease = target.lease(exchange, repeatable).await?;
-        request.headers_mut().insert(HOST, target.host.clone());
-        hear(exchange, &mut request, go_ahead.clone());
-        let replay = (repeatable && lease.is_reused()).then(|| copy_of(&request));
+        let endpoint = target.pool().endpoint();
+        let has_body = exchange.upload().is_some();
+        wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
+        hear(exchange, &mut request, lease.version(), go_ahead.clone());
+        let replay = may_be_lost(&request, &lease, repeatable).then(|| copy_of(&request));
         let failed = match send(exchange, &mut lease, request, target.backend).await? {
             Ok(response) => {
                 if response.version() < Version::HTTP_11 {
@@ -107,9 +111,6 @@ impl Outbound {
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
         let Some(upload) = exchange.upload() else { return (request, None) };
-        if !request.headers().contains_key(CONTENT_LENGTH) {
-            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
         let waits = self.expects_continue && upload.ended().is_none();
         let go_ahead = waits.then(Arc::<Notify>::default);
         if let Some(go_ahead) = &go_ahead {
@@ -119,9 +120,23 @@ impl Outbound {
     }
 }
 
+/// Whether a connection may lose the request without the backend's having acted on it, and a copy can be sent then.
+fn may_be_lost(request: &Request<Upload>, lease: &Lease, repeatable: bool) -> bool {
+    match lease.version() {
+        // By GOAWAY or a refused stream, which a backend says of requests that it didn't touch.
+        Version::HTTP_2 => request.body().is_end_stream(),
+        _ => repeatable && lease.is_reused(),
+    }
+}
+
 /// Passes on what the backend says before its response: `100 Continue` to the upload that waits for it, whose
-/// visitor then hears it from hyper, and other informational responses to the visitor.
-fn hear(exchange: &Exchange, request: &mut Request<Upload>, go_ahead: Option<Arc<Notify>>) {
+/// visitor then hears it from hyper, and other informational responses to the visitor. Over HTTP/2 hyper tells of
+/// none, so nothing waits.
+fn hear(exchange: &Exchange, request: &mut Request<Upload>, version: Version, go_ahead: Option<Arc<Notify>>) {
+    if version == Version::HTTP_2 {
+        go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
+        return;
+    }
     let link = &exchange.downstream.link;
     let interim = exchange.takes_interim().then(|| (Arc::clone(&link.interim), link.number()));
     if let Some((interim, number)) = &interim {
@@ -194,9 +209,7 @@ impl<'a> Target<'a> {
     async fn lease(&mut self, exchange: &mut Exchange, repeatable: bool) -> Result<Lease, Error> {
         loop {
             exchange.attempts += 1;
-            if !self.fresh
-                && let Some(lease) = self.reuse(repeatable).await
-            {
+            if let Some(lease) = self.existing(repeatable).await {
                 return Ok(lease);
             }
             let failure = match self.open(exchange).await {
@@ -216,13 +229,18 @@ impl<'a> Target<'a> {
         }
     }
 
-    async fn reuse(&self, repeatable: bool) -> Option<Lease> {
+    async fn existing(&self, repeatable: bool) -> Option<Lease> {
         if !repeatable {
             // What can't be sent twice gets a look at whether the backend has closed: yielding lets the runtime
             // ask the kernel, and the connection's own task hear of it, before one is taken.
             tokio::task::yield_now().await;
         }
-        self.pool().reuse(self.server_name.as_deref(), self.backend.keep(), !repeatable)
+        let (pool, server_name) = (self.pool(), self.server_name.as_deref());
+        // A shared one that lost a request takes no other.
+        let shared = pool.join(server_name);
+        shared.or_else(|| {
+            if self.fresh { None } else { pool.reuse(server_name, self.backend.keep(), !repeatable) }
+        })
     }
 
     async fn open(&self, exchange: &mut Exchange) -> Result<Lease, Failure> {
@@ -235,14 +253,16 @@ impl<'a> Target<'a> {
         match self.pool().open(self.server_name.as_deref(), limits).await {
             Ok(lease) => {
                 let took = began.elapsed();
-                self.view.series.connect(took);
+                if !lease.is_reused() {
+                    self.view.series.connect(took);
+                }
                 self.view.series.up(true);
                 exchange.connected(took);
                 Ok(lease)
             }
             Err(error) => {
                 self.view.series.up(false);
-                tracing::debug!(endpoint = %self.pool().endpoint().url.authority(), %error, "no connection");
+                tracing::debug!(endpoint = %self.pool().endpoint().url, %error, "no connection");
                 Err(Failure::of_connect(&error))
             }
         }
@@ -255,6 +275,7 @@ fn copy_of(request: &Request<Upload>) -> Request<Upload> {
     let mut copy = Request::new(Upload::none());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
 }
@@ -310,6 +331,7 @@ fn next_attempt(
     let lost = lease.is_reused() && failure == Failure::Closed;
     let fate = match &unsent {
         Some(_) => Fate::Unsent,
+        None if is_refused(&error) => Fate::Unsent,
         None if lost => Fate::LostOnReused,
         None => Fate::Failed,
     };

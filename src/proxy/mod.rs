@@ -22,4 +22,5 @@ pub mod retry;
 pub mod tunnel;
 pub mod view;
 pub mod websocket;
+pub mod wire;
 pub mod worker;

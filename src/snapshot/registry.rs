@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::model::{Backend, CertificateFiles, EndpointUrl, Scheme, Tls};
+use crate::config::model::{Backend, CertificateFiles, EndpointUrl, Http2, Scheme, Tls};
 use crate::source::file::read_regular;
 use crate::tls::certificate::{Certificate, CertificateError};
 use crate::tls::serving::{self, ServingError};
@@ -22,8 +22,8 @@ use crate::upstream::tls::{self, TlsError};
 #[derive(Debug, Default)]
 pub struct Registry {
     next_id: u64,
-    endpoints: HashMap<(EndpointUrl, usize), Weak<Endpoint>>,
-    tls: HashMap<Option<Authorities>, Weak<ClientConfig>>,
+    endpoints: HashMap<(EndpointUrl, Http2, usize), Weak<Endpoint>>,
+    tls: HashMap<(Option<Authorities>, Http2), Weak<ClientConfig>>,
     store: Store,
     serving: Option<(Serving, Arc<ServerConfig>)>,
 }
@@ -66,39 +66,41 @@ impl Registry {
     /// # Errors
     /// Names the authorities that can't be had.
     pub fn tls(&mut self, backend: &Backend) -> Result<Option<Arc<ClientConfig>>, RegistryError> {
-        if backend.endpoints.iter().all(|url| url.scheme == Scheme::Http) {
+        if backend.endpoints.iter().all(|url| url.scheme() == Scheme::Http) {
             return Ok(None);
         }
         self.tls.retain(|_, config| config.strong_count() > 0);
         let authorities = backend.ca_file.as_deref().map(Authorities::read).transpose()?;
-        if let Some(known) = self.tls.get(&authorities).and_then(Weak::upgrade) {
+        let key = (authorities, backend.http2);
+        if let Some(known) = self.tls.get(&key).and_then(Weak::upgrade) {
             return Ok(Some(known));
         }
-        let config = match &authorities {
-            Some(Authorities { path, pem }) => tls::with_ca_file(path, pem)?,
-            None => tls::with_system_roots()?,
+        let config = match &key {
+            (Some(Authorities { path, pem }), http2) => tls::with_ca_file(path, pem, *http2)?,
+            (None, http2) => tls::with_system_roots(*http2)?,
         };
-        self.tls.insert(authorities, Arc::downgrade(&config));
+        self.tls.insert(key, Arc::downgrade(&config));
         Ok(Some(config))
     }
 
-    /// The endpoint of a URL, the same as before where it is in use already.
+    /// The endpoint of a URL, the same as before where it is in use already in the same way.
     ///
     /// # Errors
     /// Says so if the URL's host can't be sent.
     pub fn endpoint(
         &mut self,
         url: &EndpointUrl,
+        http2: Http2,
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Arc<Endpoint>, RegistryError> {
         self.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         // The identity of a TLS configuration is its place in memory: it is alive while the endpoint is.
-        let key = (url.clone(), tls.as_ref().map_or(0, |config| Arc::as_ptr(config).addr()));
+        let key = (url.clone(), http2, tls.as_ref().map_or(0, |config| Arc::as_ptr(config).addr()));
         if let Some(known) = self.endpoints.get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
         self.next_id += 1;
-        let endpoint = Arc::new(Endpoint::new(self.next_id, url.clone(), tls)?);
+        let endpoint = Arc::new(Endpoint::new(self.next_id, url.clone(), http2, tls)?);
         self.endpoints.insert(key, Arc::downgrade(&endpoint));
         Ok(endpoint)
     }

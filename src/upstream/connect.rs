@@ -1,39 +1,51 @@
-//! Opens one connection to an endpoint: TCP, TLS where its URL says so, hyper's client on it.
+//! Opens one connection to an endpoint: a socket, TLS where its URL says so, hyper's client on it.
 //!
-//! `upstream::pool` calls it when it has none to reuse. It must never wait beyond its limit, nor try an
+//! `upstream::pool` calls it when it has none to reuse or to share. It must never wait beyond its limit, nor try an
 //! address twice.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
+use crate::config::model::{EndpointUrl, Http2};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::http2::{self, Driven};
 use crate::upstream::io::UpstreamIo;
 use crate::upstream::upload::Upload;
+use crate::upstream::{dial, tls};
 
 /// A fresh connection, ready for its first request.
 pub struct Connected {
-    /// Sends requests on it.
-    pub sender: SendRequest<Upload>,
-    /// Where it goes.
-    pub address: SocketAddr,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Where it goes; a unix socket has no address.
+    pub address: Option<SocketAddr>,
+}
+
+/// What is spoken on a connection, with what sends requests on it.
+pub enum Protocol {
+    /// One request at a time.
+    Http1(SendRequest<Upload>),
+    /// Many at a time.
+    Http2(Driven),
 }
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectLimits {
-    /// TCP and TLS together, over all addresses.
+    /// The socket, TLS and HTTP/2's first settings together, over all addresses.
     pub connect: Duration,
     /// A write without progress, later.
     pub write: Duration,
@@ -41,7 +53,7 @@ pub struct ConnectLimits {
     pub header_count: usize,
 }
 
-/// Connects to the endpoint's addresses in turn, from place `turn` on, until one answers.
+/// Connects to one of the endpoint's addresses, from place `turn` on.
 ///
 /// # Errors
 /// The last address's error, or that there is no address, or that the time is up.
@@ -51,46 +63,106 @@ pub async fn connect(
     turn: usize,
     limits: ConnectLimits,
 ) -> Result<Connected, ConnectError> {
-    let addresses = endpoint.addresses().to_vec();
     let deadline = Instant::now() + limits.connect;
-    let mut last = ConnectError::Unresolved;
-    for nth in 0..addresses.len() {
-        let address = addresses[(turn + nth) % addresses.len()];
-        // The addresses that are left share the time that is left: a dead one must not use it all up.
+    if let EndpointUrl::Unix(path) = &endpoint.url {
+        let attempt = open_unix(path, endpoint.http2, limits);
+        let protocol = timeout_at(deadline, attempt).await.map_err(|_| ConnectError::Timeout)??;
+        return Ok(Connected { protocol, address: None });
+    }
+    let mut candidates = dial::order(&endpoint.addresses(), turn);
+    loop {
+        let (socket, address) = dial::race(&mut candidates, deadline).await?;
+        // The addresses that are left share the time that is left: one that only listens must not use it all up.
         let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - nth).unwrap_or(u32::MAX);
-        let attempt = open(address, endpoint.tls.as_ref(), server_name, limits);
-        match tokio::time::timeout(share, attempt).await {
-            Ok(Ok(sender)) => return Ok(Connected { sender, address }),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = ConnectError::Timeout,
+        let share = left / u32::try_from(candidates.len() + 1).unwrap_or(u32::MAX);
+        let outcome = timeout(share, shake_hands(socket, endpoint, server_name, limits)).await;
+        match outcome.unwrap_or(Err(ConnectError::Timeout)) {
+            Ok(protocol) => return Ok(Connected { protocol, address: Some(address) }),
+            Err(error) if candidates.is_empty() => return Err(error),
+            Err(_) => {}
         }
     }
-    Err(last)
 }
 
-async fn open(
-    address: SocketAddr,
-    tls: Option<&Arc<ClientConfig>>,
+/// Why there is no connection. Several requests may wait for the same one.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectError {
+    /// The backend's name has no address yet.
+    #[error("the backend's name has not been resolved")]
+    Unresolved,
+    /// Refused, unreachable, no descriptors left.
+    #[error("can't connect: {0}")]
+    Tcp(#[source] Arc<io::Error>),
+    /// A certificate that isn't believed, a protocol that isn't shared, a handshake cut short.
+    #[error("TLS failed: {0}")]
+    Tls(#[source] Arc<io::Error>),
+    /// It doesn't speak what `http2` of the backend asks for.
+    #[error("it doesn't speak the version of HTTP that `http2` asks for")]
+    Alpn,
+    /// Not within the backend's connect timeout.
+    #[error("no connection within the connect timeout")]
+    Timeout,
+}
+
+impl ConnectError {
+    fn of_tls(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => Self::Alpn,
+            _ => Self::Tls(Arc::new(error)),
+        }
+    }
+}
+
+async fn open_unix(path: &Path, http2: Http2, limits: ConnectLimits) -> Result<Protocol, ConnectError> {
+    let socket = UnixStream::connect(path).await.map_err(|error| ConnectError::Tcp(Arc::new(error)))?;
+    in_clear(socket, http2, limits).await
+}
+
+async fn shake_hands(
+    socket: TcpStream,
+    endpoint: &Endpoint,
     server_name: Option<&ServerName<'static>>,
     limits: ConnectLimits,
-) -> Result<SendRequest<Upload>, ConnectError> {
-    let socket = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
+) -> Result<Protocol, ConnectError> {
     // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at
     // the write.
     let _ = socket.set_nodelay(true);
-    match (tls, server_name) {
-        (Some(config), Some(name)) => {
-            let connector = TlsConnector::from(Arc::clone(config));
-            let stream = connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
-            handshake(stream, limits).await
-        }
-        (Some(_), None) => Err(ConnectError::Tls(io::ErrorKind::InvalidInput.into())),
-        (None, _) => handshake(socket, limits).await,
+    match (&endpoint.tls, server_name) {
+        (Some(config), Some(name)) => over_tls(socket, config, name, endpoint.http2, limits).await,
+        (Some(_), None) => Err(ConnectError::of_tls(io::ErrorKind::InvalidInput.into())),
+        (None, _) => in_clear(socket, endpoint.http2, limits).await,
     }
 }
 
-async fn handshake<S>(socket: S, limits: ConnectLimits) -> Result<SendRequest<Upload>, ConnectError>
+async fn over_tls(
+    socket: TcpStream,
+    config: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
+    http2: Http2,
+    limits: ConnectLimits,
+) -> Result<Protocol, ConnectError> {
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name.clone(), socket).await.map_err(ConnectError::of_tls)?;
+    let chosen = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+    match http2 {
+        Http2::Auto | Http2::Always if chosen => http2::handshake(stream, limits).await.map(Protocol::Http2),
+        Http2::Always => Err(ConnectError::Alpn),
+        // Whoever knows nothing of ALPN speaks HTTP/1.1.
+        Http2::Auto | Http2::Never => http1(stream, limits).await,
+    }
+}
+
+async fn in_clear<S>(socket: S, http2: Http2, limits: ConnectLimits) -> Result<Protocol, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match http2 {
+        Http2::Always => http2::handshake(socket, limits).await.map(Protocol::Http2),
+        Http2::Auto | Http2::Never => http1(socket, limits).await,
+    }
+}
+
+async fn http1<S>(socket: S, limits: ConnectLimits) -> Result<Protocol, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -100,30 +172,13 @@ where
     if limits.header_count > HYPER_FIELDS {
         builder.max_headers(limits.header_count);
     }
-    let made = builder.handshake(io).await;
-    let (sender, connection) = made.map_err(|error| ConnectError::Tcp(io::Error::other(error)))?;
+    let made = builder.handshake::<_, Upload>(io).await;
+    let (sender, connection) = made.map_err(|error| ConnectError::Tcp(Arc::new(io::Error::other(error))))?;
     tokio::task::spawn_local(async move {
         // A connection that becomes a tunnel leaves this task with its 101.
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(sender)
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The backend's name has no address yet.
-    #[error("the backend's name has not been resolved")]
-    Unresolved,
-    /// Refused, unreachable, no descriptors left.
-    #[error("can't connect: {0}")]
-    Tcp(#[source] io::Error),
-    /// A certificate that isn't believed, a protocol that isn't shared, a handshake cut short.
-    #[error("TLS failed: {0}")]
-    Tls(#[source] io::Error),
-    /// Not within the backend's connect timeout.
-    #[error("no connection within the connect timeout")]
-    Timeout,
+    Ok(Protocol::Http1(sender))
 }

@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::config::limits::DNS_KEEP;
-use crate::config::model::{EndpointUrl, Scheme};
+use crate::config::model::{EndpointUrl, Http2, Scheme};
 use crate::headers::authority::parse_authority;
 
 /// An endpoint: shared by all workers and every snapshot that names it.
@@ -31,6 +31,8 @@ pub struct Endpoint {
     pub server_name: Option<ServerName<'static>>,
     /// How to speak TLS with it, where it does.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Whether HTTP/2 is spoken with it.
+    pub http2: Http2,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Every address of the last few minutes and when it was last found: names answer with a changing part of theirs.
     recent: ArcSwap<Vec<(SocketAddr, Instant)>>,
@@ -42,37 +44,45 @@ impl Endpoint {
     ///
     /// # Errors
     /// Says so if the URL's host can't stand in a `Host` field or a TLS handshake.
-    pub fn new(id: u64, url: EndpointUrl, tls: Option<Arc<ClientConfig>>) -> Result<Self, InvalidEndpoint> {
+    pub fn new(
+        id: u64,
+        url: EndpointUrl,
+        http2: Http2,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint(url.authority());
         let authority = HeaderValue::try_from(url.authority()).map_err(|_| invalid())?;
-        let server_name = ServerName::try_from(url.host.clone()).ok();
-        if url.scheme == Scheme::Https && server_name.is_none() {
+        let server_name = url.host().and_then(|host| ServerName::try_from(host.to_owned()).ok());
+        if url.scheme() == Scheme::Https && server_name.is_none() {
             return Err(invalid());
         }
-        let literal = url.host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, url.port));
-        let addresses = ArcSwap::from_pointee(literal.into_iter().collect());
+        let addresses = ArcSwap::from_pointee(literal(&url).into_iter().collect());
         let (recent, lookups) = (ArcSwap::default(), AtomicU8::new(Lookups::None as u8));
-        Ok(Self { id, url, authority, server_name, tls, addresses, recent, lookups })
+        Ok(Self { id, url, authority, server_name, tls, http2, addresses, recent, lookups })
     }
 
-    /// The addresses to connect to now; none while the name has never been resolved.
+    /// The addresses to connect to now, those of the family that the resolver prefers first; none while the name has
+    /// never been resolved, or for a unix socket.
     pub fn addresses(&self) -> arc_swap::Guard<Arc<Vec<SocketAddr>>> {
         self.addresses.load()
     }
 
-    /// Whether the URL has a name that changes its addresses, not an address.
-    pub fn is_named(&self) -> bool {
-        self.url.host.parse::<IpAddr>().is_err()
+    /// Name and port, where the URL has a name that changes its addresses.
+    pub fn name(&self) -> Option<(&str, u16)> {
+        match &self.url {
+            EndpointUrl::Network { host, port, .. } if literal(&self.url).is_none() => Some((host, *port)),
+            EndpointUrl::Network { .. } | EndpointUrl::Unix(_) => None,
+        }
     }
 
     /// Whether its name waits for its first lookup.
     pub fn is_new(&self) -> bool {
-        self.is_named() && self.lookups.load(Ordering::Relaxed) == Lookups::None as u8
+        self.name().is_some() && self.lookups.load(Ordering::Relaxed) == Lookups::None as u8
     }
 
     /// Whether its name has no address, although it was looked up.
     pub fn is_unresolved(&self) -> bool {
-        self.addresses.load().is_empty()
+        self.name().is_some() && self.addresses.load().is_empty()
     }
 
     /// Notes how a lookup went; says whether the one before went otherwise.
@@ -89,7 +99,9 @@ impl Endpoint {
 
     /// Replaces the addresses by those found `now`; says whether they differ from before.
     pub fn publish(&self, mut addresses: Vec<SocketAddr>, now: Instant) -> bool {
-        addresses.sort_unstable();
+        // The resolver knows which family reaches further (RFC 6724); within one the order is chance.
+        let preferred = addresses.first().map(SocketAddr::is_ipv6);
+        addresses.sort_unstable_by_key(|address| (Some(address.is_ipv6()) != preferred, *address));
         addresses.dedup();
         let before = self.recent.load();
         let earlier = before.iter().filter(|(address, found)| {
@@ -129,3 +141,11 @@ pub fn sni(host: &HeaderValue) -> Option<ServerName<'static>> {
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no host that can be named in `Host` or TLS; write a DNS name or an address")]
 pub struct InvalidEndpoint(String);
+
+/// The one address of a URL that has no name.
+fn literal(url: &EndpointUrl) -> Option<SocketAddr> {
+    match url {
+        EndpointUrl::Network { host, port, .. } => Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, *port)),
+        EndpointUrl::Unix(_) => None,
+    }
+}

@@ -4,10 +4,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use crate::upstream::stall::Stall;
 
@@ -16,12 +18,19 @@ use crate::upstream::stall::Stall;
 pub struct UpstreamIo<S> {
     socket: S,
     write_stall: Stall,
+    /// Told of every read that brought something, or the end.
+    heard: Option<Arc<Notify>>,
 }
 
 impl<S> UpstreamIo<S> {
     /// Ends a write that makes no progress for `limit`.
     pub fn new(socket: S, limit: Duration) -> Self {
-        Self { socket, write_stall: Stall::new(limit) }
+        Self { socket, write_stall: Stall::new(limit), heard: None }
+    }
+
+    /// The same, and tells of every read that brought something, or the end.
+    pub fn telling(socket: S, limit: Duration, heard: Arc<Notify>) -> Self {
+        Self { heard: Some(heard), ..Self::new(socket, limit) }
     }
 }
 
@@ -31,7 +40,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for UpstreamIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
+        if let Some(heard) = self.heard.as_ref().filter(|_| outcome.is_ready()) {
+            heard.notify_one();
+        }
+        outcome
     }
 }
 

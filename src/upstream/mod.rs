@@ -4,10 +4,13 @@
 //! addresses fresh. Nothing here decides where a request goes, and nothing may wait for the control thread.
 
 pub mod connect;
+pub mod dial;
 pub mod endpoint;
+pub mod http2;
 pub mod io;
 pub mod pool;
 pub mod resolve;
 pub mod stall;
+pub mod streams;
 pub mod tls;
 pub mod upload;

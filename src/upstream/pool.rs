@@ -1,4 +1,5 @@
-//! One worker's idle connections to one endpoint, and the lease of one connection for one exchange.
+//! One worker's connections to one endpoint, and the lease of one for one exchange: a whole connection of HTTP/1.1, or
+//! a stream of a shared one of HTTP/2 (`upstream::streams`).
 //!
 //! `proxy::forward` takes from it, bodies give back to it when their last byte has come. Last in, first out,
 //! so that connections no longer needed grow old and are closed by us before the platform does. It must never
@@ -9,15 +10,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1::SendRequest};
 use rustls::pki_types::ServerName;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::limits::CLOSE_SHOWS;
-use crate::upstream::connect::{ConnectError, ConnectLimits, connect};
+use crate::config::model::Http2;
+use crate::upstream::connect::{ConnectError, ConnectLimits, Connected, Protocol, connect};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::streams::{Shared, Stream};
 use crate::upstream::upload::Upload;
 
 /// The connections of one worker to one endpoint.
@@ -25,6 +28,9 @@ use crate::upstream::upload::Upload;
 pub struct Pool {
     endpoint: Arc<Endpoint>,
     idle: RefCell<Vec<Idle>>,
+    shared: Rc<Shared>,
+    /// Whether connections may be shared, as far as known: what a backend chooses shows with the first.
+    shares: Cell<bool>,
     bound: Cell<usize>,
     turn: Cell<usize>,
 }
@@ -32,7 +38,13 @@ pub struct Pool {
 impl Pool {
     /// An empty pool that keeps at most `bound` idle connections.
     pub fn new(endpoint: Arc<Endpoint>, bound: usize) -> Self {
-        Self { endpoint, idle: RefCell::new(Vec::new()), bound: Cell::new(bound), turn: Cell::new(0) }
+        let shares = Cell::new(match endpoint.http2 {
+            Http2::Always => true,
+            Http2::Auto => endpoint.tls.is_some(),
+            Http2::Never => false,
+        });
+        let (idle, shared) = (RefCell::default(), Rc::default());
+        Self { endpoint, idle, shared, shares, bound: Cell::new(bound), turn: Cell::new(0) }
     }
 
     /// From now on it keeps at most `bound`.
@@ -63,13 +75,22 @@ impl Pool {
                 idle.remove(at);
             } else if candidate.serves(server_name) && (!proven || candidate.is_proven(now)) {
                 let Idle { sender, link, .. } = idle.remove(at);
-                return Some(Lease { sender, pool: Rc::clone(self), link });
+                return Some(Lease { carrier: Carrier::Http1 { sender, link }, pool: Rc::clone(self) });
             }
         }
         None
     }
 
-    /// A fresh connection.
+    /// A stream of a connection that is shared and has one left.
+    pub fn join(self: &Rc<Self>, server_name: Option<&ServerName<'static>>) -> Option<Lease> {
+        if !self.shares.get() {
+            return None;
+        }
+        let stream = self.shared.join(&self.endpoint, server_name)?;
+        Some(Lease { carrier: Carrier::Http2(stream), pool: Rc::clone(self) })
+    }
+
+    /// A fresh connection, or a stream of one that is opened for all who wait for one.
     ///
     /// # Errors
     /// As [`connect`].
@@ -78,17 +99,77 @@ impl Pool {
         server_name: Option<&ServerName<'static>>,
         limits: ConnectLimits,
     ) -> Result<Lease, ConnectError> {
-        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let connected = connect(&self.endpoint, server_name, turn, limits).await?;
-        let server_name = server_name.cloned();
-        let link =
-            PooledLink { address: connected.address, server_name, exchanges: 0, promised: None, last: false };
-        Ok(Lease { sender: connected.sender, pool: Rc::clone(self), link })
+        let deadline = Instant::now() + limits.connect;
+        while self.shares.get() {
+            if let Some(lease) = self.join(server_name) {
+                return Ok(lease);
+            }
+            let open = || Rc::clone(self).open_for_all(server_name.cloned(), limits);
+            let Some(mut opening) = self.shared.opening(server_name, open) else {
+                timeout_at(deadline, self.shared.freed()).await.map_err(|_| ConnectError::Timeout)?;
+                continue;
+            };
+            tokio::select! {
+                outcome = timeout_at(deadline, opening.wait_for(Option::is_some)) => {
+                    let outcome = outcome.map_err(|_| ConnectError::Timeout)?;
+                    // Whoever opens it ends without a word only with its thread.
+                    outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or(Err(ConnectError::Timeout))?;
+                }
+                () = self.shared.freed() => {}
+            }
+        }
+        // What was opened for all and turned out to be for one.
+        match self.reuse_unused(server_name) {
+            Some(lease) => Ok(lease),
+            None => self.open_alone(server_name, limits).await,
+        }
     }
 
     /// Closes what has been idle for longer than `keep`, or goes to an address that the name has long lost.
     pub fn sweep(&self, now: Instant, keep: Duration) {
         self.idle.borrow_mut().retain(|idle| idle.is_good(&self.endpoint, now, keep));
+        self.shared.sweep(&self.endpoint, now, keep, self.bound.get());
+    }
+
+    async fn open_for_all(
+        self: Rc<Self>,
+        server_name: Option<ServerName<'static>>,
+        limits: ConnectLimits,
+    ) -> Result<(), ConnectError> {
+        let lease = self.open_alone(server_name.as_ref(), limits).await?;
+        match lease.carrier {
+            Carrier::Http1 { sender, link } => self.put(Idle { sender, link, since: Instant::now() }),
+            Carrier::Http2(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn open_alone(
+        self: &Rc<Self>,
+        server_name: Option<&ServerName<'static>>,
+        limits: ConnectLimits,
+    ) -> Result<Lease, ConnectError> {
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        let Connected { protocol, address } = connect(&self.endpoint, server_name, turn, limits).await?;
+        let server_name = server_name.cloned();
+        let carrier = match protocol {
+            Protocol::Http1(sender) => {
+                let (exchanges, promised, last) = (0, None, false);
+                let link = PooledLink { address, server_name, exchanges, promised, last };
+                Carrier::Http1 { sender, link }
+            }
+            Protocol::Http2(driven) => Carrier::Http2(self.shared.add(driven, address, server_name)),
+        };
+        self.shares.set(matches!(carrier, Carrier::Http2(_)));
+        Ok(Lease { carrier, pool: Rc::clone(self) })
+    }
+
+    fn reuse_unused(self: &Rc<Self>, server_name: Option<&ServerName<'static>>) -> Option<Lease> {
+        let mut idle = self.idle.borrow_mut();
+        let unused = |idle: &Idle| idle.link.exchanges == 0 && idle.serves(server_name);
+        let at = idle.iter().rposition(unused)?;
+        let Idle { sender, link, .. } = idle.remove(at);
+        Some(Lease { carrier: Carrier::Http1 { sender, link }, pool: Rc::clone(self) })
     }
 
     fn put(&self, idle: Idle) {
@@ -100,18 +181,29 @@ impl Pool {
     }
 }
 
-/// A connection for the time of one exchange. Dropped, it closes; given back, it waits for the next.
+/// A connection, or its stream on a shared one, for the time of one exchange. Dropped, it closes; given back, the
+/// connection waits for the next.
 #[derive(Debug)]
 pub struct Lease {
-    sender: SendRequest<Upload>,
+    carrier: Carrier,
     pool: Rc<Pool>,
-    link: PooledLink,
 }
 
 impl Lease {
     /// Whether it carried an exchange before: only then may the backend have closed it behind our back.
     pub fn is_reused(&self) -> bool {
-        self.link.exchanges > 0
+        match &self.carrier {
+            Carrier::Http1 { link, .. } => link.exchanges > 0,
+            Carrier::Http2(stream) => stream.is_reused(),
+        }
+    }
+
+    /// What is spoken on it: HTTP/1.1 or HTTP/2.
+    pub fn version(&self) -> Version {
+        match &self.carrier {
+            Carrier::Http1 { .. } => Version::HTTP_11,
+            Carrier::Http2(_) => Version::HTTP_2,
+        }
     }
 
     /// Sends one request and waits for the response's head.
@@ -122,28 +214,53 @@ impl Lease {
         &mut self,
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        self.sender.try_send_request(request).await
+        match &mut self.carrier {
+            Carrier::Http1 { sender, .. } => sender.try_send_request(request).await,
+            Carrier::Http2(stream) => stream.send(request).await,
+        }
     }
 
     /// The backend has said how long it keeps an idle connection (`Keep-Alive: timeout`); we let go a second
     /// before it does.
     pub fn is_kept_for(&mut self, timeout: Duration) {
-        self.link.promised = Some(timeout.saturating_sub(Duration::from_secs(1)));
+        match &mut self.carrier {
+            Carrier::Http1 { link, .. } => {
+                link.promised = Some(timeout.saturating_sub(Duration::from_secs(1)));
+            }
+            // HTTP/2 has no such field (RFC 9113 section 8.2.2).
+            Carrier::Http2(_) => {}
+        }
     }
 
     /// It carries no further exchange.
     pub fn is_last(&mut self) {
-        self.link.last = true;
+        match &mut self.carrier {
+            Carrier::Http1 { link, .. } => link.last = true,
+            // A backend says so by GOAWAY.
+            Carrier::Http2(_) => {}
+        }
     }
 
     /// The exchange is over to its last byte, both ways.
     pub fn give_back(self) {
-        let Self { sender, pool, mut link } = self;
-        if !sender.is_closed() && !link.last {
-            link.exchanges = link.exchanges.saturating_add(1);
-            pool.put(Idle { sender, link, since: Instant::now() });
+        match self.carrier {
+            Carrier::Http1 { sender, mut link } if !sender.is_closed() && !link.last => {
+                link.exchanges = link.exchanges.saturating_add(1);
+                self.pool.put(Idle { sender, link, since: Instant::now() });
+            }
+            Carrier::Http1 { .. } => {}
+            Carrier::Http2(stream) => stream.complete(),
         }
     }
+}
+
+/// What carries an exchange.
+#[derive(Debug)]
+enum Carrier {
+    /// A connection of its own.
+    Http1 { sender: SendRequest<Upload>, link: PooledLink },
+    /// A stream of a shared one.
+    Http2(Rc<Stream>),
 }
 
 #[derive(Debug)]
@@ -158,7 +275,7 @@ impl Idle {
         let keep = self.link.promised.map_or(keep, |promised| promised.min(keep));
         !self.sender.is_closed()
             && now.saturating_duration_since(self.since) < keep
-            && endpoint.has_had(self.link.address)
+            && self.link.address.is_none_or(|address| endpoint.has_had(address))
     }
 
     fn serves(&self, server_name: Option<&ServerName<'static>>) -> bool {
@@ -167,14 +284,15 @@ impl Idle {
 
     /// Whether a backend that closes after each answer would have been found out by now.
     fn is_proven(&self, now: Instant) -> bool {
-        self.link.exchanges > 1 || now.saturating_duration_since(self.since) >= CLOSE_SHOWS
+        self.link.exchanges != 1 || now.saturating_duration_since(self.since) >= CLOSE_SHOWS
     }
 }
 
 /// What a connection is beside its stream.
 #[derive(Debug)]
 struct PooledLink {
-    address: std::net::SocketAddr,
+    /// A unix socket has none.
+    address: Option<std::net::SocketAddr>,
     server_name: Option<ServerName<'static>>,
     /// How many it has carried.
     exchanges: u32,

@@ -14,11 +14,9 @@ use crate::upstream::endpoint::Endpoint;
 /// # Errors
 /// The resolver's own error, a timeout, or a name without addresses; the addresses stay.
 pub async fn refresh(endpoint: &Endpoint, limit: Duration) -> Result<bool, LookupError> {
-    if !endpoint.is_named() {
-        return Ok(false);
-    }
-    let name = || endpoint.url.host.clone();
-    let lookup = tokio::net::lookup_host((endpoint.url.host.as_str(), endpoint.url.port));
+    let Some((host, port)) = endpoint.name() else { return Ok(false) };
+    let name = || host.to_owned();
+    let lookup = tokio::net::lookup_host((host, port));
     let found = match tokio::time::timeout(limit, lookup).await {
         Ok(Ok(found)) => found.collect::<Vec<SocketAddr>>(),
         Ok(Err(error)) => return Err(LookupError::Failed(name(), error)),
@@ -36,7 +34,7 @@ pub async fn refresh_all(
     limit: Duration,
 ) -> Vec<(Arc<Endpoint>, Result<bool, LookupError>)> {
     let mut lookups = tokio::task::JoinSet::new();
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_named()).cloned() {
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.name().is_some()).cloned() {
         lookups.spawn(async move {
             let outcome = refresh(&endpoint, limit).await;
             (endpoint, outcome)

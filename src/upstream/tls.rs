@@ -10,25 +10,32 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::config::model::Http2;
+
+/// The name of HTTP/2 in ALPN (RFC 9113 section 3.2).
+pub const H2: &[u8] = b"h2";
+/// The name of HTTP/1.1 in ALPN (RFC 7301 section 6).
+pub const HTTP_11: &[u8] = b"http/1.1";
+
 /// A client configuration that believes the authorities of the machine.
 ///
 /// # Errors
 /// Says so if the machine has none: a container image without `ca-certificates`.
-pub fn with_system_roots() -> Result<Arc<ClientConfig>, TlsError> {
+pub fn with_system_roots(http2: Http2) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err(TlsError::NoSystemRoots);
     }
-    Ok(with_roots(roots))
+    Ok(with_roots(roots, http2))
 }
 
 /// A client configuration that believes only the authorities in a PEM file's content.
 ///
 /// # Errors
 /// Names what is wrong with the file.
-pub fn with_ca_file(path: &Path, pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn with_ca_file(path: &Path, pem: &[u8], http2: Http2) -> Result<Arc<ClientConfig>, TlsError> {
     let shown = || path.display().to_string();
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_reader_iter(BufReader::new(pem)) {
@@ -38,12 +45,16 @@ pub fn with_ca_file(path: &Path, pem: &[u8]) -> Result<Arc<ClientConfig>, TlsErr
     if roots.is_empty() {
         return Err(TlsError::NoCertificates(shown()));
     }
-    Ok(with_roots(roots))
+    Ok(with_roots(roots, http2))
 }
 
-fn with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
+fn with_roots(roots: RootCertStore, http2: Http2) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = match http2 {
+        Http2::Auto => vec![H2.to_vec(), HTTP_11.to_vec()],
+        Http2::Always => vec![H2.to_vec()],
+        Http2::Never => vec![HTTP_11.to_vec()],
+    };
     Arc::new(config)
 }
 

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::config::limits::CONTINUE_WAIT;
 use crate::headers::outgoing;
 use crate::upstream::stall::Stall;
+use crate::upstream::streams::Stream;
 
 /// A request's body, or none.
 #[derive(Debug, Default)]
@@ -39,7 +40,9 @@ impl Upload {
         let state = Rc::new(UploadState::default());
         let UploadBounds { size, idle, deadline } = bounds;
         let stall = Stall::new(idle);
-        let streaming = Streaming { body, state: Rc::clone(&state), left: size, stall, deadline, gate: None };
+        let gate = None;
+        let kept = Rc::clone(&state);
+        let streaming = Streaming { body, state: kept, left: size, stall, deadline, gate, stream: None };
         (Self(Some(Box::new(streaming))), state)
     }
 
@@ -51,6 +54,13 @@ impl Upload {
                 // Either way the body goes.
                 let _ = tokio::time::timeout(CONTINUE_WAIT, go_ahead.notified()).await;
             }));
+        }
+    }
+
+    /// Keeps the place of its stream on a shared connection until it is over itself: a response may end first.
+    pub fn keep(&mut self, stream: Rc<Stream>) {
+        if let Some(streaming) = &mut self.0 {
+            streaming.stream = Some(stream);
         }
     }
 }
@@ -137,6 +147,7 @@ struct Streaming {
     stall: Stall,
     deadline: Instant,
     gate: Option<Gate>,
+    stream: Option<Rc<Stream>>,
 }
 
 impl Streaming {

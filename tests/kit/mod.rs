@@ -6,6 +6,7 @@
 pub(crate) mod backend;
 pub(crate) mod certificates;
 pub(crate) mod config;
+pub(crate) mod http2;
 pub(crate) mod message;
 pub(crate) mod proxy;
 pub(crate) mod visitor;

@@ -29,4 +29,6 @@ mod streams;
 mod tls;
 mod tunnels;
 mod tunnels_drained;
+mod upstream_http2;
+mod upstream_unix;
 mod workers;

@@ -13,7 +13,7 @@ use crate::config::kinds;
 use crate::config::limits;
 use crate::config::lower::bounds::waiting;
 use crate::config::model::{
-    Backend, BackendIndex, BackendTimeouts, EndpointUrl, HostPolicy, Name, Platform, Scheme,
+    Backend, BackendIndex, BackendTimeouts, EndpointUrl, HostPolicy, Http2, Name, Platform, Scheme,
 };
 use crate::config::problem::{Fault, Notes, Span, escaped, quoted};
 use crate::config::suggest;
@@ -137,11 +137,18 @@ fn backend(
     let platform = section.read("platform", notes, kinds::one_of(platforms)).unwrap_or_default();
     let host = section.read("host", notes, host).unwrap_or(HostPolicy::Backend);
     let ca_file = section.read("ca_file", notes, kinds::parsed(CA_FORM, path));
+    let words = [("auto", Http2::Auto), ("always", Http2::Always), ("never", Http2::Never)];
+    let http2 = section.read("http2", notes, kinds::one_of(words)).unwrap_or_default();
     let timeouts = timeouts(&mut section, platform, notes);
     doubts(&section, platform, &host, &endpoints, notes);
+    if http2 == Http2::Auto && endpoints.first().is_some_and(|url| url.scheme() == Scheme::Http) {
+        let message = "without TLS nothing is chosen: `http2 = \"auto\"` means HTTP/1.1 here";
+        let remedy = "write \"always\" where the backend takes HTTP/2 with prior knowledge, or leave it out";
+        notes.warn(&section.at_of("http2"), Fault::new(message, remedy));
+    }
     section.finish(notes);
     let endpoints = Some(endpoints).filter(|endpoints| !endpoints.is_empty())?;
-    Some(Backend { name: name?, endpoints, platform, host, ca_file, timeouts })
+    Some(Backend { name: name?, endpoints, platform, host, ca_file, http2, timeouts })
 }
 
 /// The endpoints of `url` or `urls`; none where there is a problem with all of them.
@@ -184,7 +191,7 @@ fn endpoint(
     let url = notes.accept(&text.at, address::endpoint(&text.text))?;
     let fault = if before.contains(&url) {
         Fault::new("this address stands twice in one backend", "keep one of them")
-    } else if before.first().is_some_and(|first| first.scheme != url.scheme) {
+    } else if before.first().is_some_and(|first| first.scheme() != url.scheme()) {
         let remedy = "write all of them with https://, or all with http://";
         Fault::new("the addresses of one backend mix http and https", remedy)
     } else if let Some(listener) = listeners.iter().find(|listener| is_ourselves(&url, listener)) {
@@ -201,12 +208,13 @@ fn endpoint(
 /// Whether what is sent to an endpoint arrives at a listener of ours, as far as the file alone tells. The unspecified
 /// address (0.0.0.0, `[::]`) leads to this machine, as `localhost` does.
 pub(in crate::config) fn is_ourselves(url: &EndpointUrl, listener: &SocketAddr) -> bool {
-    let address = url.host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let EndpointUrl::Network { host, port, .. } = url else { return false };
+    let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
     let listens = listener.ip().to_canonical();
-    let here = url.host == "localhost" || address.is_some_and(|address| address.is_unspecified());
+    let here = host == "localhost" || address.is_some_and(|address| address.is_unspecified());
     let loopback = here || address.is_some_and(|address| address.is_loopback());
     let same = address == Some(listens) || (here && listens.is_loopback());
-    url.port == listener.port() && (same || (loopback && listens.is_unspecified()))
+    *port == listener.port() && (same || (loopback && listens.is_unspecified()))
 }
 
 fn host(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<HostPolicy> {
@@ -282,7 +290,7 @@ fn doubts(
         Platform::Fly => Some("Fly.io"),
         Platform::Generic | Platform::Alb => None,
     };
-    let in_clear = endpoints.first().is_some_and(|url| url.scheme == Scheme::Http);
+    let in_clear = endpoints.first().is_some_and(|url| url.scheme() == Scheme::Http);
     if let Some(platform) = by_host.filter(|_| *host == HostPolicy::Preserve) {
         let message =
             format!("{platform} routes by `Host`: it must know every public name as a custom domain");
@@ -305,5 +313,5 @@ fn doubts(
 
 /// Whether an endpoint is a stand-in for a platform, for trying out or for tests.
 fn is_near(url: &EndpointUrl) -> bool {
-    url.host == "localhost" || url.host.parse::<IpAddr>().is_ok()
+    url.host().is_none_or(|host| host == "localhost" || host.parse::<IpAddr>().is_ok())
 }

@@ -55,7 +55,7 @@ fn backends_are_in_the_order_of_names_and_routes_in_that_of_the_file() {
     assert_eq!(names, ["a", "b"]);
     let authorities: Vec<_> = config.backends[1].endpoints.iter().map(EndpointUrl::authority).collect();
     assert_eq!(authorities, ["10.0.0.1", "10.0.0.2:81"]);
-    assert_eq!(config.backends[1].endpoints[0].scheme, Scheme::Http);
+    assert_eq!(config.backends[1].endpoints[0].scheme(), Scheme::Http);
     let first = &config.routes[0];
     assert_eq!((first.name.as_str(), first.stable), ("z", BackendIndex(1)));
     assert_eq!(first.weights.parts(), [250_000, 750_000]);
@@ -132,7 +132,7 @@ fn sections_may_be_written_as_inline_tables_too() {
                 backends.a = { url = \"https://${HOST}\" }\nroutes = [{ name = \"web\", stable = \"a\" }]\n";
     let config = config(text);
     assert_eq!(config.server.http.len(), 2);
-    assert_eq!(config.backends[0].endpoints[0].host, "app.example");
+    assert_eq!(config.backends[0].endpoints[0].host(), Some("app.example"));
 }
 
 #[test]

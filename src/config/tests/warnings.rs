@@ -64,4 +64,7 @@ fn backends_that_hardly_work_as_meant_are_said() {
     check(&in_clear("platform = \"fly\""), &[(2, "over http the app behind Fly.io")]);
     check(&in_clear("ca_file = \"/x.pem\""), &[(3, "`ca_file` is without effect")]);
     check(&in_clear("").replace("a.example", "127.0.0.1"), &[]);
+    check(&in_clear("http2 = \"auto\""), &[(3, "without TLS nothing is chosen")]);
+    check(&in_clear("http2 = \"always\""), &[]);
+    check(&backend("http2 = \"auto\""), &[]);
 }

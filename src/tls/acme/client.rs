@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::limits::{ACME_ANSWER, ACME_REQUEST};
+use crate::config::model::Http2;
 use crate::source::file::read_regular;
 use crate::upstream::tls::{self, TlsError};
 
@@ -42,13 +43,11 @@ impl Client {
             Some(path) => {
                 let read = read_regular(path);
                 let pem = read.map_err(|error| ClientError::CaFile(path.display().to_string(), error))?;
-                tls::with_ca_file(path, &pem)?
+                tls::with_ca_file(path, &pem, Http2::Never)?
             }
-            None => tls::with_system_roots()?,
+            None => tls::with_system_roots(Http2::Never)?,
         };
-        let mut tls = ClientConfig::clone(&tls);
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(tls) })
+        Ok(Self { tls })
     }
 }
 
