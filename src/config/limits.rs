@@ -121,6 +121,9 @@ pub const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a request's body that wait in hyper for the backend to take them, per stream.
 pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
+/// Bytes of a request's body that are remembered until the response's head, over HTTP/2 alone: a backend that goes away
+/// refuses what it hasn't begun with, and forms and API calls are sent again whole.
+pub const HTTP2_REPLAY: usize = 16 * 1024;
 /// Bytes of a response's or its trailers' fields over HTTP/2, as RFC 9113 section 6.5.2 counts them. Heroku lets 8 KiB
 /// of a cookie pass; what HTTP/1.1 may send us is bounded by [`HYPER_BUFFER`].
 pub const HTTP2_HEADER_LIST: u32 = HYPER_BUFFER as u32;

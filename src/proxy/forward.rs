@@ -69,9 +69,10 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let has_body = exchange.upload().is_some();
         wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
         hear(exchange, &mut request, lease.version(), go_ahead.clone());
-        let replay = may_be_lost(&request, &lease, repeatable).then(|| copy_of(&request));
+        let replay = may_be_lost(&lease, repeatable).then(|| copy_of(&request));
         let failed = match send(exchange, &mut lease, request, target.backend).await? {
             Ok(response) => {
+                replay.iter().for_each(|replay| replay.body().forget());
                 if response.version() < Version::HTTP_11 {
                     // hyper would go on in HTTP/1.0, which has no chunked requests.
                     lease.is_last();
@@ -121,10 +122,10 @@ impl Outbound {
 }
 
 /// Whether a connection may lose the request without the backend's having acted on it, and a copy can be sent then.
-fn may_be_lost(request: &Request<Upload>, lease: &Lease, repeatable: bool) -> bool {
+fn may_be_lost(lease: &Lease, repeatable: bool) -> bool {
     match lease.version() {
         // By GOAWAY or a refused stream, which a backend says of requests that it didn't touch.
-        Version::HTTP_2 => request.body().is_end_stream(),
+        Version::HTTP_2 => true,
         _ => repeatable && lease.is_reused(),
     }
 }
@@ -269,10 +270,10 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A second copy of a request without a body, for when the connection turns out to have been closed behind our
-/// back.
+/// A second copy of a request, for when the connection turns out to have been closed behind our back, or the backend
+/// refuses it. A body is still one, of which the beginning is remembered.
 fn copy_of(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::none());
+    let mut copy = Request::new(request.body().remembered());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
@@ -335,7 +336,9 @@ fn next_attempt(
         None if lost => Fate::LostOnReused,
         None => Fate::Failed,
     };
-    let request = unsent.or(replay);
+    // A body is sent again only where the backend says that it did nothing with it.
+    let replay = replay.filter(|replay| fate == Fate::Unsent || replay.body().is_none());
+    let request = unsent.or_else(|| replay.and_then(rewound));
     let attempt = Attempt { number: exchange.attempts, fate, whole: request.is_some(), idempotent };
     match request.filter(|_| may_follow(attempt)) {
         Some(request) => {
@@ -347,6 +350,10 @@ fn next_attempt(
             Err(Error::Backend(failure))
         }
     }
+}
+
+fn rewound(mut replay: Request<Upload>) -> Option<Request<Upload>> {
+    replay.body_mut().rewind().then_some(replay)
 }
 
 /// A response may be read in one way only; a switch of protocols that nobody asked for is none.

@@ -25,7 +25,7 @@ pub struct Attempt {
 pub enum Fate {
     /// There was no connection; another endpoint of the backend may have one.
     NotConnected,
-    /// Nothing of the request left us.
+    /// Nothing of the request left us, or the backend says that it did nothing with it (RFC 9113 section 8.7).
     Unsent,
     /// A connection that had carried another exchange closed before a whole response head: most likely it
     /// was closed as the request went out (RFC 9112 section 9.3.1).

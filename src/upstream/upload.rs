@@ -3,9 +3,9 @@
 //!
 //! hyper's client polls it when the backend takes more, which is the whole of our backpressure.
 //! `proxy::forward` makes it and reads from its [`UploadState`] how it went. It must never hold more than the
-//! frame at hand.
+//! frame at hand, and, over HTTP/2, its beginning for as long as a backend may refuse it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,19 +15,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::config::limits::CONTINUE_WAIT;
+use crate::config::limits::{CONTINUE_WAIT, HTTP2_REPLAY};
 use crate::headers::outgoing;
 use crate::upstream::stall::Stall;
 use crate::upstream::streams::Stream;
 
 /// A request's body, or none.
 #[derive(Debug, Default)]
-pub struct Upload(Option<Box<Streaming>>);
+pub struct Upload(Option<Handle>);
 
 impl Upload {
     /// No body: what nearly every request has, and what may be sent again.
@@ -42,15 +43,54 @@ impl Upload {
         let stall = Stall::new(idle);
         let gate = None;
         let kept = Rc::clone(&state);
-        let streaming = Streaming { body, state: kept, left: size, stall, deadline, gate, stream: None };
-        (Self(Some(Box::new(streaming))), state)
+        let streaming = Streaming {
+            body,
+            state: kept,
+            left: size,
+            stall,
+            deadline,
+            gate,
+            stream: None,
+            begin: None,
+            run: 0,
+        };
+        (Self(Some(Handle { streaming: Rc::new(RefCell::new(streaming)), run: 0 })), state)
+    }
+
+    /// Whether there is no body at all, read or unread.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// A second hold on the same body, which from now on remembers its first [`HTTP2_REPLAY`] bytes, for
+    /// [`Self::rewind`].
+    pub fn remembered(&self) -> Self {
+        let Some(Handle { streaming, run }) = &self.0 else { return Self::none() };
+        streaming.borrow_mut().begin.get_or_insert_default();
+        Self(Some(Handle { streaming: Rc::clone(streaming), run: *run }))
+    }
+
+    /// Begins anew for another attempt; whether what was read is still there. Other holds end.
+    pub fn rewind(&mut self) -> bool {
+        let Some(Handle { streaming, run }) = &mut self.0 else { return true };
+        let mut streaming = streaming.borrow_mut();
+        streaming.run += 1;
+        *run = streaming.run;
+        streaming.begin.as_mut().is_some_and(Begin::rewind)
+    }
+
+    /// Remembers nothing any more: a backend has begun with it.
+    pub fn forget(&self) {
+        if let Some(Handle { streaming, .. }) = &self.0 {
+            streaming.borrow_mut().begin = None;
+        }
     }
 
     /// Holds the body back until the backend says `100 Continue`, or [`CONTINUE_WAIT`] has passed
     /// (RFC 9110 section 10.1.1).
     pub fn wait_for(&mut self, go_ahead: Arc<Notify>) {
-        if let Some(streaming) = &mut self.0 {
-            streaming.gate = Some(Box::pin(async move {
+        if let Some(Handle { streaming, .. }) = &self.0 {
+            streaming.borrow_mut().gate = Some(Box::pin(async move {
                 // Either way the body goes.
                 let _ = tokio::time::timeout(CONTINUE_WAIT, go_ahead.notified()).await;
             }));
@@ -59,8 +99,9 @@ impl Upload {
 
     /// Keeps the place of its stream on a shared connection until it is over itself: a response may end first.
     pub fn keep(&mut self, stream: Rc<Stream>) {
-        if let Some(streaming) = &mut self.0 {
-            streaming.stream = Some(stream);
+        if let Some(Handle { streaming, .. }) = &self.0 {
+            // Let go outside of the borrow.
+            drop(streaming.borrow_mut().stream.replace(stream));
         }
     }
 }
@@ -73,18 +114,27 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        match &mut self.0 {
-            Some(streaming) => streaming.poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(Handle { streaming, run }) = &mut self.0 else { return Poll::Ready(None) };
+        let mut streaming = streaming.borrow_mut();
+        if streaming.run != *run {
+            // Of an attempt that is over; another reads now.
+            return Poll::Ready(Some(Err(UploadFault::Broken)));
         }
+        streaming.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|streaming| streaming.body.is_end_stream())
+        self.0.as_ref().is_none_or(|handle| handle.streaming.borrow().is_end())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), |streaming| streaming.body.size_hint())
+        let Some(handle) = &self.0 else { return SizeHint::with_exact(0) };
+        let streaming = handle.streaming.borrow();
+        let (live, ahead) = (streaming.body.size_hint(), streaming.ahead());
+        let mut hint = SizeHint::new();
+        hint.set_lower(live.lower() + ahead);
+        live.upper().iter().for_each(|upper| hint.set_upper(upper + ahead));
+        hint
     }
 }
 
@@ -138,6 +188,62 @@ pub enum UploadFault {
     Broken,
 }
 
+/// One hold on a body; only that of the latest run reads.
+#[derive(Debug)]
+struct Handle {
+    streaming: Rc<RefCell<Streaming>>,
+    run: u32,
+}
+
+/// The beginning of a body, for as long as it may have to be sent again.
+#[derive(Debug, Default)]
+struct Begin {
+    data: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    bytes: usize,
+    /// Frames of `data` that the attempt at hand has read.
+    read: usize,
+    /// Whether it has read the trailers.
+    ended: bool,
+    /// Whether something had to be forgotten.
+    partial: bool,
+}
+
+impl Begin {
+    fn rewind(&mut self) -> bool {
+        self.read = 0;
+        self.ended = false;
+        !self.partial
+    }
+
+    /// The next frame that an attempt before has read.
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        if let Some(data) = self.data.get(self.read) {
+            self.read += 1;
+            return Some(Frame::data(data.clone()));
+        }
+        let trailers = self.trailers.clone().filter(|_| !self.ended)?;
+        self.ended = true;
+        Some(Frame::trailers(trailers))
+    }
+
+    fn remember(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.bytes += data.len();
+            self.data.push(data.clone());
+            self.read += 1;
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+            self.ended = true;
+        }
+        // Many empty or tiny frames cost more than their bytes.
+        if self.bytes > HTTP2_REPLAY || self.data.len() > HTTP2_REPLAY / 256 {
+            *self = Self { partial: true, ..Self::default() };
+        }
+    }
+}
+
 type Gate = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Streaming {
@@ -148,6 +254,9 @@ struct Streaming {
     deadline: Instant,
     gate: Option<Gate>,
     stream: Option<Rc<Stream>>,
+    begin: Option<Begin>,
+    /// Which attempt reads.
+    run: u32,
 }
 
 impl Streaming {
@@ -155,6 +264,9 @@ impl Streaming {
         if let Some(gate) = &mut self.gate {
             std::task::ready!(gate.as_mut().poll(cx));
             self.gate = None;
+        }
+        if let Some(frame) = self.begin.as_mut().and_then(Begin::next) {
+            return Poll::Ready(Some(Ok(frame)));
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.account(frame))),
@@ -189,7 +301,25 @@ impl Streaming {
         if self.body.is_end_stream() {
             self.end();
         }
+        if let Some(begin) = self.begin.as_mut().filter(|begin| !begin.partial) {
+            begin.remember(&frame);
+        }
         Ok(frame)
+    }
+
+    /// Bytes that an attempt before has read and this one hasn't.
+    fn ahead(&self) -> u64 {
+        let left = self.begin.iter().flat_map(|begin| &begin.data[begin.read..]);
+        left.map(|data| data.len() as u64).sum()
+    }
+
+    /// Whether nothing is left, for the attempt at hand.
+    fn is_end(&self) -> bool {
+        let begun = self
+            .begin
+            .as_ref()
+            .is_none_or(|begin| begin.read == begin.data.len() && (begin.ended || begin.trailers.is_none()));
+        begun && self.body.is_end_stream()
     }
 
     fn fail(&self, fault: UploadFault) -> UploadFault {

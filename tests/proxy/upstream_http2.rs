@@ -1,5 +1,6 @@
 //! Backends that speak HTTP/2: what they see, what comes back, and that requests share connections without loss.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -210,6 +211,36 @@ fn a_refused_stream_is_sent_again_whatever_its_method() {
     assert_eq!(visitor.response().status(), 200);
     assert_eq!((backend.next().connection, backend.next().connection), (0, 1));
     assert_eq!(proxy.metric("crossfade_retries_total", &[("reason", "unsent")]) as u64, 1);
+}
+
+#[test]
+fn a_refused_request_is_sent_again_with_its_body_as_far_as_that_is_remembered() {
+    let refused = AtomicBool::new(false);
+    let (backend, proxy) = before(move |mut call| {
+        let refuse = !refused.fetch_xor(true, Ordering::SeqCst);
+        async move {
+            if refuse {
+                // All of the body that goes without our reading it has come by then.
+                call.await_word().await;
+                call.refuse();
+            } else {
+                let body = call.body().await;
+                call.answer(body);
+            }
+        }
+    });
+    for (length, status) in [(10, 200), (10_000, 200), (30_000, 502)] {
+        let body = "x".repeat(length);
+        let mut visitor = proxy.visit();
+        visitor
+            .send(format!("POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n{body}"));
+        backend.next();
+        pause(Duration::from_millis(50));
+        backend.go_on(1);
+        let response = visitor.response();
+        assert_eq!(response.status(), status, "{length}");
+        assert!(status != 200 || response.text() == body, "{length}");
+    }
 }
 
 #[test]
