@@ -1,8 +1,9 @@
 //! Backends that speak HTTP/2: what they see, what comes back, and that requests share connections without loss.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Response, Version};
 
@@ -11,6 +12,7 @@ use crate::kit::http2::{Call, Http2Backend};
 use crate::kit::{Backend, Config, Message, Peer, Proxy, ok, pause, wait_until};
 
 const ALWAYS: &str = "http2 = \"always\"";
+const MIB: usize = 1024 * 1024;
 
 /// A proxy before a backend of HTTP/2 with prior knowledge that allows a hundred streams.
 fn before<F>(script: impl Fn(Call) -> F + Send + 'static) -> (Http2Backend, Proxy)
@@ -262,26 +264,41 @@ fn a_visitor_who_leaves_resets_the_stream_and_not_the_connection() {
 }
 
 #[test]
-fn a_visitor_who_does_not_read_holds_the_backend_back_and_nobody_else() {
-    let (backend, proxy) = before(|mut call| async move {
-        if call.head.uri().path() == "/x" {
-            return call.answer("ok");
-        }
-        let mut stream = call.begin();
-        stream.reserve_capacity(64 << 20);
-        let mut granted = 0;
-        while let Some(Ok(capacity)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
-            granted += capacity;
-            assert!(granted < 32 << 20, "nothing holds it back");
-            stream.send_data(vec![0; capacity].into(), false).unwrap();
-            stream.reserve_capacity(64 << 20);
+fn visitors_who_do_not_read_hold_the_backend_back_and_nobody_else() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let (backend, proxy) = before(move |mut call| {
+        let sent = Arc::clone(&counted);
+        async move {
+            if call.head.uri().path() == "/x" {
+                return call.answer("ok");
+            }
+            let mut stream = call.begin();
+            stream.reserve_capacity(MIB);
+            while let Some(Ok(capacity)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
+                sent.fetch_add(capacity, Ordering::SeqCst);
+                stream.send_data(vec![0; capacity].into(), false).unwrap();
+                stream.reserve_capacity(MIB);
+            }
         }
     });
-    let mut slow = proxy.visit();
-    slow.send("GET /flood HTTP/1.1\r\nHost: a.example\r\n\r\n");
-    assert_eq!(slow.head().status(), 200);
-    pause(Duration::from_millis(200));
+    let slow = (0..12).map(|_| {
+        let mut slow = proxy.visit();
+        slow.send("GET /flood HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(slow.head().status(), 200);
+        slow
+    });
+    let slow: Vec<_> = slow.collect();
+    // Everything on the way is full by then.
+    let mut before = usize::MAX;
+    wait_until("the backend is held back", || {
+        pause(Duration::from_millis(200));
+        std::mem::replace(&mut before, sent.load(Ordering::SeqCst)) == sent.load(Ordering::SeqCst)
+    });
+    assert!(before < slow.len() * 16 * MIB, "{before} bytes went nowhere");
+    let asked = Instant::now();
     assert_eq!(proxy.get("/x").status(), 200);
+    assert!(asked.elapsed() < Duration::from_secs(5), "answered after {:?}", asked.elapsed());
     assert_eq!(backend.accepted(), 1);
 }
 
