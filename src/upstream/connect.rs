@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
 use crate::config::model::{EndpointUrl, Http2};
@@ -53,7 +54,7 @@ pub struct ConnectLimits {
     pub header_count: usize,
 }
 
-/// Connects to one of the endpoint's addresses, from place `turn` on.
+/// Connects to one of the endpoint's addresses, from place `turn` on, and speaks what `http2` says.
 ///
 /// # Errors
 /// The last address's error, or that there is no address, or that the time is up.
@@ -61,11 +62,12 @@ pub async fn connect(
     endpoint: &Endpoint,
     server_name: Option<&ServerName<'static>>,
     turn: usize,
+    http2: Http2,
     limits: ConnectLimits,
 ) -> Result<Connected, ConnectError> {
     let deadline = Instant::now() + limits.connect;
     if let EndpointUrl::Unix(path) = &endpoint.url {
-        let attempt = open_unix(path, endpoint.http2, limits);
+        let attempt = open_unix(path, http2, limits);
         let protocol = timeout_at(deadline, attempt).await.map_err(|_| ConnectError::Timeout)??;
         return Ok(Connected { protocol, address: None });
     }
@@ -75,7 +77,7 @@ pub async fn connect(
         // The addresses that are left share the time that is left: one that only listens must not use it all up.
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(candidates.len() + 1).unwrap_or(u32::MAX);
-        let outcome = timeout(share, shake_hands(socket, endpoint, server_name, limits)).await;
+        let outcome = timeout(share, shake_hands(socket, endpoint, server_name, http2, limits)).await;
         match outcome.unwrap_or(Err(ConnectError::Timeout)) {
             Ok(protocol) => return Ok(Connected { protocol, address: Some(address) }),
             Err(error) if candidates.is_empty() => return Err(error),
@@ -122,27 +124,32 @@ async fn shake_hands(
     socket: TcpStream,
     endpoint: &Endpoint,
     server_name: Option<&ServerName<'static>>,
+    http2: Http2,
     limits: ConnectLimits,
 ) -> Result<Protocol, ConnectError> {
     // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at
     // the write.
     let _ = socket.set_nodelay(true);
     match (&endpoint.tls, server_name) {
-        (Some(config), Some(name)) => over_tls(socket, config, name, endpoint.http2, limits).await,
+        (Some(config), Some(name)) => {
+            let connector = TlsConnector::from(Arc::clone(config));
+            let shaken = if http2 == endpoint.http2 {
+                connector.connect(name.clone(), socket).await
+            } else {
+                connector.with_alpn(tls::protocols(http2)).connect(name.clone(), socket).await
+            };
+            over_tls(shaken.map_err(ConnectError::of_tls)?, http2, limits).await
+        }
         (Some(_), None) => Err(ConnectError::of_tls(io::ErrorKind::InvalidInput.into())),
-        (None, _) => in_clear(socket, endpoint.http2, limits).await,
+        (None, _) => in_clear(socket, http2, limits).await,
     }
 }
 
 async fn over_tls(
-    socket: TcpStream,
-    config: &Arc<ClientConfig>,
-    name: &ServerName<'static>,
+    stream: TlsStream<TcpStream>,
     http2: Http2,
     limits: ConnectLimits,
 ) -> Result<Protocol, ConnectError> {
-    let connector = TlsConnector::from(Arc::clone(config));
-    let stream = connector.connect(name.clone(), socket).await.map_err(ConnectError::of_tls)?;
     let chosen = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
     match http2 {
         Http2::Auto | Http2::Always if chosen => http2::handshake(stream, limits).await.map(Protocol::Http2),

@@ -125,6 +125,19 @@ impl Pool {
         }
     }
 
+    /// A fresh connection of HTTP/1.1 whatever else the backend speaks: what takes a connection over, as a WebSocket
+    /// does, can't share one.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn open_http1(
+        self: &Rc<Self>,
+        server_name: Option<&ServerName<'static>>,
+        limits: ConnectLimits,
+    ) -> Result<Lease, ConnectError> {
+        self.connect(server_name, Http2::Never, limits).await
+    }
+
     /// Closes what has been idle for longer than `keep`, or goes to an address that the name has long lost.
     pub fn sweep(&self, now: Instant, keep: Duration) {
         self.idle.borrow_mut().retain(|idle| idle.is_good(&self.endpoint, now, keep));
@@ -149,9 +162,20 @@ impl Pool {
         server_name: Option<&ServerName<'static>>,
         limits: ConnectLimits,
     ) -> Result<Lease, ConnectError> {
+        let lease = self.connect(server_name, self.endpoint.http2, limits).await?;
+        self.shares.set(matches!(lease.carrier, Carrier::Http2(_)));
+        Ok(lease)
+    }
+
+    async fn connect(
+        self: &Rc<Self>,
+        server_name: Option<&ServerName<'static>>,
+        http2: Http2,
+        limits: ConnectLimits,
+    ) -> Result<Lease, ConnectError> {
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let Connected { protocol, address } = connect(&self.endpoint, server_name, turn, limits).await?;
-        let server_name = server_name.cloned();
+        let connected = connect(&self.endpoint, server_name, turn, http2, limits).await?;
+        let (Connected { protocol, address }, server_name) = (connected, server_name.cloned());
         let carrier = match protocol {
             Protocol::Http1(sender) => {
                 let (exchanges, promised, last) = (0, None, false);
@@ -160,7 +184,6 @@ impl Pool {
             }
             Protocol::Http2(driven) => Carrier::Http2(self.shared.add(driven, address, server_name)),
         };
-        self.shares.set(matches!(carrier, Carrier::Http2(_)));
         Ok(Lease { carrier, pool: Rc::clone(self) })
     }
 
@@ -300,4 +323,57 @@ struct PooledLink {
     promised: Option<Duration>,
     /// Whether it ends with this exchange.
     last: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::config::model::EndpointUrl;
+    use crate::headers::origin::Scheme;
+    use crate::upstream::tls;
+
+    /// A server's side of TLS that prefers HTTP/2, and its certificate.
+    fn server() -> (Arc<ServerConfig>, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let config = ServerConfig::builder().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        config.alpn_protocols = tls::protocols(Http2::Auto);
+        (Arc::new(config), certificate.pem())
+    }
+
+    #[test]
+    fn http1_can_be_had_from_a_backend_that_prefers_http2() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (config, pem) = server();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let accepted = tokio::task::spawn_local(async move {
+                let socket = listener.accept().await.unwrap().0;
+                let stream = TlsAcceptor::from(config).accept(socket).await.unwrap();
+                stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
+            });
+            let url = EndpointUrl::Network { scheme: Scheme::Https, host: "localhost".to_owned(), port };
+            let client = tls::with_ca_file(Path::new("ca.pem"), pem.as_bytes(), Http2::Auto).unwrap();
+            let endpoint = Endpoint::new(1, url, Http2::Auto, Some(client)).unwrap();
+            endpoint.publish(vec![([127, 0, 0, 1], port).into()], std::time::Instant::now());
+            let pool = Rc::new(Pool::new(Arc::new(endpoint), 1));
+            let limit = Duration::from_secs(5);
+            let limits = ConnectLimits { connect: limit, write: limit, header_count: 100 };
+            let server_name = ServerName::try_from("localhost").unwrap();
+            let lease = pool.open_http1(Some(&server_name), limits).await.unwrap();
+            assert_eq!(lease.version(), Version::HTTP_11);
+            assert_eq!(accepted.await.unwrap().as_deref(), Some(tls::HTTP_11));
+        });
+    }
 }

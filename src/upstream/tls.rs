@@ -48,13 +48,18 @@ pub fn with_ca_file(path: &Path, pem: &[u8], http2: Http2) -> Result<Arc<ClientC
     Ok(with_roots(roots, http2))
 }
 
-fn with_roots(roots: RootCertStore, http2: Http2) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = match http2 {
+/// What is offered in ALPN, the first preferred.
+pub fn protocols(http2: Http2) -> Vec<Vec<u8>> {
+    match http2 {
         Http2::Auto => vec![H2.to_vec(), HTTP_11.to_vec()],
         Http2::Always => vec![H2.to_vec()],
         Http2::Never => vec![HTTP_11.to_vec()],
-    };
+    }
+}
+
+fn with_roots(roots: RootCertStore, http2: Http2) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols(http2);
     Arc::new(config)
 }
 
