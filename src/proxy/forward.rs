@@ -59,7 +59,7 @@ pub type Forwarded = (Response<Incoming>, Lease);
 /// What the last attempt failed by.
 pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
-    let mut target = Target::new(&view, &outbound);
+    let mut target = Target::new(&view, &outbound, exchange.upgrades);
     let idempotent = is_idempotent(&outbound.method);
     let (mut request, go_ahead) = outbound.into_request(exchange);
     loop {
@@ -162,6 +162,8 @@ struct Target<'a> {
     turn: usize,
     /// Whether a connection used before won't do any more.
     fresh: bool,
+    /// Whether the connection has to become a tunnel, which only one of HTTP/1.1 can.
+    upgrades: bool,
     /// Endpoints that couldn't be reached.
     unreachable: usize,
     host: HeaderValue,
@@ -169,14 +171,15 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(view: &'a View, outbound: &Outbound) -> Self {
+    fn new(view: &'a View, outbound: &Outbound, upgrades: bool) -> Self {
         let BackendIndex(at) = outbound.backend;
         let (backend, view) = (&view.snapshot.backends[at], &view.backends[at]);
         let visitor_host = outbound.visitor_host.clone();
         let host = visitor_host.clone();
         let turn = view.next_turn();
+        let (fresh, unreachable, server_name) = (false, 0, None);
         let mut target =
-            Self { backend, view, visitor_host, turn, fresh: false, unreachable: 0, host, server_name: None };
+            Self { backend, view, visitor_host, turn, fresh, upgrades, unreachable, host, server_name };
         target.name();
         target
     }
@@ -238,7 +241,7 @@ impl<'a> Target<'a> {
         }
         let (pool, server_name) = (self.pool(), self.server_name.as_deref());
         // A shared one that lost a request takes no other.
-        let shared = pool.join(server_name);
+        let shared = if self.upgrades { None } else { pool.join(server_name) };
         shared.or_else(|| {
             if self.fresh { None } else { pool.reuse(server_name, self.backend.keep(), !repeatable) }
         })
@@ -250,8 +253,12 @@ impl<'a> Target<'a> {
             write: exchange.view.snapshot.config.timeouts.idle_body,
             header_count: exchange.view.snapshot.config.limits.header_count,
         };
-        let began = Instant::now();
-        match self.pool().open(self.server_name.as_deref(), limits).await {
+        let (began, server_name) = (Instant::now(), self.server_name.as_deref());
+        let opened = match self.upgrades {
+            true => self.pool().open_http1(server_name, limits).await,
+            false => self.pool().open(server_name, limits).await,
+        };
+        match opened {
             Ok(lease) => {
                 let took = began.elapsed();
                 if !lease.is_reused() {
