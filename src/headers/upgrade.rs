@@ -5,7 +5,8 @@
 //! It must never know another protocol: h2c and TLS inside HTTP are tunnels past every rule of ours.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -36,6 +37,20 @@ pub fn write(headers: &mut HeaderMap) {
     }
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Makes the head of a stream that asks for a WebSocket (RFC 8441 section 5) that of a handshake in HTTP/1.1, whose
+/// backend wants a `key` of its own.
+pub fn of_stream(parts: &mut Parts, key: HeaderValue) {
+    parts.method = Method::GET;
+    parts.headers.insert(SEC_WEBSOCKET_KEY, key);
+}
+
+/// Takes out of a backend's agreement what a stream doesn't have: nothing is upgraded, and no key was sent.
+pub fn clear(headers: &mut HeaderMap) {
+    for gone in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(gone);
+    }
 }
 
 fn names_websocket(headers: &HeaderMap) -> bool {

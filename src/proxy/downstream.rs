@@ -11,7 +11,7 @@ use http::HeaderValue;
 use crate::headers::origin::{Peer, Scheme};
 use crate::headers::outgoing::client_value;
 use crate::proxy::link::Link;
-use crate::proxy::tunnel::Slot;
+use crate::proxy::tunnel::{Begin, Slot};
 use crate::proxy::worker::Worker;
 
 /// One connection.
@@ -29,6 +29,8 @@ pub struct Downstream {
     pub local: HeaderValue,
     /// Where a request that becomes a tunnel waits for the connection.
     pub tunnel: Weak<Slot>,
+    /// How its streams become tunnels, where it has streams.
+    pub streams: Option<Begin>,
 }
 
 impl Downstream {
@@ -49,7 +51,13 @@ impl Downstream {
             peer_value: client_value(address),
             local,
             tunnel: Weak::new(),
+            streams: None,
         }
+    }
+
+    /// One whose streams may become tunnels.
+    pub fn with_streams(self, begin: Begin) -> Self {
+        Self { streams: Some(begin), ..self }
     }
 
     /// One whose requests may become a tunnel, by way of `slot`.

@@ -11,6 +11,7 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use crate::headers::outgoing;
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub attempts: u32,
     /// Whether it asks for a WebSocket.
     pub upgrades: bool,
+    /// The bytes to come of its stream, where that is to be a tunnel in HTTP/2.
+    pub stream: Option<OnUpgrade>,
     method: Method,
     version: Version,
     target: Option<PathAndQuery>,
@@ -84,6 +87,7 @@ impl Exchange {
             request_id: outgoing::request_id(&parts.headers).unwrap_or_else(|| worker.request_id()),
             attempts: 0,
             upgrades: false,
+            stream: None,
             method: parts.method.clone(),
             version: parts.version,
             target: logged.then(|| parts.uri.path_and_query().cloned()).flatten(),

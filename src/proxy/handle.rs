@@ -23,7 +23,7 @@ use crate::proxy::admit::{Admitted, admit};
 use crate::proxy::answer::Answer;
 use crate::proxy::challenge;
 use crate::proxy::downstream::Downstream;
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward::{Forwarded, Outbound, forward};
 use crate::proxy::interim::Interim;
@@ -40,13 +40,18 @@ use crate::upstream::upload::{Upload, UploadBounds};
 /// Never.
 pub fn handle(
     downstream: Rc<Downstream>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
     let refused = downstream.link.begin();
-    let (parts, body) = request.into_parts();
+    let stream = tunnel::stream_of(&mut request);
+    let (mut parts, body) = request.into_parts();
     let mut exchange = Box::new(Exchange::begin(downstream, &parts));
-    exchange.upgrades = refused.is_none() && body.is_end_stream() && upgrade::asks(&parts);
-    if exchange.upgrades {
+    if stream.is_some() {
+        upgrade::of_stream(&mut parts, exchange.downstream.worker.websocket_key());
+        exchange.stream = stream;
+        exchange.upgrades = true;
+    } else if refused.is_none() && body.is_end_stream() && upgrade::asks(&parts) {
+        exchange.upgrades = true;
         exchange.downstream.link.hold();
     }
     answer(exchange, refused, parts, body)
@@ -73,12 +78,16 @@ async fn answer(
         Ok(Passed::On((response, _))) => response.status() == StatusCode::SWITCHING_PROTOCOLS,
         Ok(Passed::Ours(_)) | Err(_) => false,
     };
-    if exchange.upgrades && !upgraded {
+    if exchange.upgrades && first && !upgraded {
         go_on(&exchange.downstream.link).await;
     }
     let mut response = match outcome {
         Ok(Passed::On((response, lease))) if upgraded => {
             return Ok(tunnel::switch(exchange, response, lease));
+        }
+        // To a stream that asks for a WebSocket any success would say that it has one.
+        Ok(Passed::On((response, _))) if exchange.stream.is_some() && response.status().is_success() => {
+            reply::to(Error::Backend(Failure::BadResponse), exchange)
         }
         Ok(Passed::Ours(proof)) => challenge::answer(proof, exchange),
         Ok(Passed::On((response, lease))) => {

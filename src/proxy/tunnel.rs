@@ -5,11 +5,14 @@
 //! connection, nor let a byte of the visitor's go to the backend before the 101.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +35,29 @@ impl Slot {
     }
 }
 
+/// How a stream of HTTP/2 runs a tunnel beside the other streams of its connection: the connection's to say.
+pub struct Begin(Box<dyn Fn(Box<Tunnel>, OnUpgrade)>);
+
+impl Begin {
+    /// By this, which gets the tunnel and the stream's bytes to come.
+    pub fn by(begin: impl Fn(Box<Tunnel>, OnUpgrade) + 'static) -> Self {
+        Self(Box::new(begin))
+    }
+}
+
+impl fmt::Debug for Begin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Begin")
+    }
+}
+
+/// The bytes to come of a stream that asks for a WebSocket: `CONNECT` with that `:protocol` (RFC 8441 section 4).
+pub fn stream_of(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
+    let asked = request.method() == Method::CONNECT && protocol == Some("websocket");
+    asked.then(|| hyper::upgrade::on(request))
+}
+
 /// An exchange that goes on behind its 101.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -47,8 +73,19 @@ pub fn switch(mut exchange: Box<Exchange>, mut agreed: Response<Incoming>, lease
     let mut response = Response::new(Answer::of_nothing());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = std::mem::take(agreed.headers_mut());
-    upgrade::write(response.headers_mut());
     exchange.switched();
+    if let Some(stream) = exchange.stream.take() {
+        upgrade::clear(response.headers_mut());
+        *response.status_mut() = StatusCode::OK;
+        let downstream = Rc::clone(&exchange.downstream);
+        let tunnel = Box::new(Tunnel { exchange, backend, lease });
+        // Only a connection with a way to begin it gives such streams.
+        if let Some(begin) = &downstream.streams {
+            begin.0(tunnel, stream);
+        }
+        return response;
+    }
+    upgrade::write(response.headers_mut());
     // Without a slot the connection is one that can't switch, and is about to end.
     if let Some(slot) = exchange.downstream.tunnel.upgrade() {
         *slot.0.borrow_mut() = Some(Box::new(Tunnel { exchange, backend, lease }));

@@ -110,6 +110,17 @@ impl Worker {
         HeaderValue::from_bytes(&text).expect("hex digits are a field value")
     }
 
+    /// A key for a WebSocket's handshake: 16 random bytes in base64 (RFC 6455 section 4.1).
+    pub fn websocket_key(&self) -> HeaderValue {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut random = self.random.borrow_mut();
+        let mut text = [b'='; 24];
+        text[..21].fill_with(|| DIGITS[random.usize(..64)]);
+        // The last of 128 bits are two of its six.
+        text[21] = DIGITS[random.usize(..4) * 16];
+        HeaderValue::from_bytes(&text).expect("base64 is a field value")
+    }
+
     /// The live snapshot.
     pub fn snapshot(&self) -> Arc<crate::snapshot::Snapshot> {
         Arc::clone(&self.view().snapshot)

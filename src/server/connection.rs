@@ -45,16 +45,11 @@ pub async fn serve(
     drop(snapshot);
     let link = Rc::new(Link::new(Instant::now()));
     let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
-    let slot = Rc::new(Slot::default());
-    let mut downstream = Downstream::new(worker, link, peer, local, scheme);
-    if matches!(spoken, Spoken::Http1(..) | Spoken::Http1Tls(_)) {
-        downstream = downstream.with_tunnel(&slot);
-    }
-    let downstream = Rc::new(downstream);
+    let downstream = Downstream::new(worker, link, peer, local, scheme);
     let bounds = Bounds { limits, timeouts, closing };
     let outcome = match spoken {
-        Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, &slot, bounds).await,
-        Spoken::Http1Tls(stream) => serve_http1(*stream, BytesMut::new(), downstream, &slot, bounds).await,
+        Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, bounds).await,
+        Spoken::Http1Tls(stream) => serve_http1(*stream, BytesMut::new(), downstream, bounds).await,
         Spoken::Http2(socket) => http2::serve(socket, downstream, bounds).await,
         Spoken::Http2Tls(stream) => http2::serve(*stream, downstream, bounds).await,
     };
@@ -103,15 +98,15 @@ async fn opened(
 async fn serve_http1<S>(
     socket: S,
     read: BytesMut,
-    downstream: Rc<Downstream>,
-    slot: &Slot,
+    downstream: Downstream,
     bounds: Bounds,
 ) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Bounds { limits, timeouts, closing } = bounds;
-    let link = Rc::clone(&downstream.link);
+    let (link, slot) = (Rc::clone(&downstream.link), Rc::new(Slot::default()));
+    let downstream = Rc::new(downstream.with_tunnel(&slot));
     let guard = Guard::new(socket, read, Rc::clone(&link), limits, timeouts);
     let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
     let mut connection = builder(&limits).serve_connection(TokioIo::new(guard), service);

@@ -3,12 +3,14 @@
 //! `server::connection` calls it. It must never let a visitor who answers pings and does nothing else hold a
 //! connection, a stream or a backend for ever.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -19,20 +21,25 @@ use tokio::time::Instant;
 use crate::config::limits::{Http2, Limits};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
+use crate::proxy::tunnel::Begin;
 use crate::server::connection::Bounds;
+use crate::server::drain::Closing;
 use crate::upstream::io::UpstreamIo;
 
 /// Serves the connection to its end.
-pub async fn serve<S>(io: S, downstream: Rc<Downstream>, bounds: Bounds) -> hyper::Result<()>
+pub async fn serve<S>(io: S, downstream: Downstream, bounds: Bounds) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Bounds { limits, timeouts, closing } = bounds;
     let link = Rc::clone(&downstream.link);
+    let switching = Rc::new(Cell::new(false));
+    let begin = begin(Rc::clone(&switching), Rc::clone(&closing));
+    let downstream = Rc::new(downstream.with_streams(begin));
     let longest =
         downstream.worker.snapshot().backends.iter().map(|backend| backend.timeouts.first_byte).max();
     let patience = longest.unwrap_or_default().max(timeouts.idle_body) + Http2::MARGIN;
-    let streams = Streams { patience, whole: timeouts.request + Http2::MARGIN };
+    let streams = Streams { patience, whole: timeouts.request + Http2::MARGIN, switching };
     let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
     let io = TokioIo::new(UpstreamIo::new(io, timeouts.idle_body));
     let mut connection = pin!(builder(&limits, streams).serve_connection(io, service));
@@ -57,10 +64,31 @@ where
     .await
 }
 
+/// Runs a tunnel in a task of its own, beside the other streams. hyper's part of it is spawned in the same moment, and
+/// has no deadline of ours: the tunnel has.
+fn begin(switching: Rc<Cell<bool>>, closing: Rc<Closing>) -> Begin {
+    Begin::by(move |tunnel, stream| {
+        switching.set(true);
+        let closing = Rc::clone(&closing);
+        tokio::task::spawn_local(async move {
+            // The visitor may be gone before the answer.
+            let Ok(visitor) = stream.await else { return };
+            let mut run = pin!(tunnel.run(TokioIo::new(visitor), Bytes::new(), || closing.has_begun()));
+            let mut waiting = None;
+            poll_fn(|cx| {
+                waiting.get_or_insert_with(|| closing.wake(cx.waker()));
+                run.as_mut().poll(cx)
+            })
+            .await;
+        });
+    })
+}
+
 fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .keep_alive_interval(Http2::PING)
         .keep_alive_timeout(Http2::PONG)
         .max_concurrent_streams(Http2::STREAMS)
@@ -74,32 +102,38 @@ fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
 }
 
 /// Runs streams on the worker's own thread, each for a bounded time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Streams {
     patience: Duration,
     whole: Duration,
+    /// Whether what is spawned next belongs to a tunnel.
+    switching: Rc<Cell<bool>>,
 }
 
 impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        tokio::task::spawn_local(self.bounded(stream));
+        if self.switching.take() {
+            tokio::task::spawn_local(async move { drop(stream.await) });
+        } else {
+            tokio::task::spawn_local(self.bounded(stream));
+        }
     }
 }
 
 impl Streams {
     /// The stream, dropped and so reset where nothing has happened on it for too long: hyper waits for ever for a
     /// visitor who opens no window.
-    fn bounded<F: Future>(self, stream: F) -> impl Future<Output = ()> {
-        let mut since = Instant::now();
+    fn bounded<F: Future>(&self, stream: F) -> impl Future<Output = ()> + use<F> {
+        let (mut since, patience) = (Instant::now(), self.patience);
         let deadline = since + self.whole;
         async move {
             let mut stream = pin!(stream);
-            let mut timer = pin!(tokio::time::sleep_until((since + self.patience).min(deadline)));
+            let mut timer = pin!(tokio::time::sleep_until((since + patience).min(deadline)));
             poll_fn(move |cx| {
                 // Woken by the timer alone, the stream has nothing new to say.
                 let mut timed = false;
                 while timer.as_mut().poll(cx).is_ready() {
-                    let due = (since + self.patience).min(deadline);
+                    let due = (since + patience).min(deadline);
                     if Instant::now() >= due {
                         return Poll::Ready(());
                     }

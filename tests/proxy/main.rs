@@ -29,6 +29,7 @@ mod streams;
 mod tls;
 mod tunnels;
 mod tunnels_drained;
+mod tunnels_http2;
 mod upstream_http2;
 mod upstream_unix;
 mod workers;
