@@ -1,5 +1,5 @@
 //! Pure: the header of HAProxy's PROXY protocol, versions 1 and 2, with which a load balancer says who the visitor is
-//! (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt).
+//! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>).
 //!
 //! `server::opening` reads it, from peers that are trusted alone, before any other byte of a connection. It must never
 //! guess: what isn't a header by the letter ends the connection.
