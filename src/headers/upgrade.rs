@@ -1,8 +1,8 @@
 //! The fields that ask for a WebSocket, agree to one, and are written anew on both sides of us (RFC 6455 section 4,
 //! RFC 9110 section 7.8).
 //!
-//! The proxy calls [`asks`] with each request's head, [`agrees`] with a backend's 101, and [`write()`] for what goes on.
-//! It must never know another protocol: h2c and TLS inside HTTP are tunnels past every rule of ours.
+//! The proxy calls [`asks`] with each request's head, [`agrees`] with a backend's 101, and [`write()`] for what goes
+//! on. It must never know another protocol: h2c and TLS inside HTTP are tunnels past every rule of ours.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TE,
