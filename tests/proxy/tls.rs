@@ -78,6 +78,9 @@ fn each_name_gets_its_certificate() {
     let client = scene.client();
     assert_eq!(shown(&proxy, &client, "a.example"), Some(exact));
     assert_eq!(shown(&proxy, &client, "b.shop.example"), Some(any));
+    for name in ["a.example", "*.shop.example"] {
+        assert!(proxy.has_series("crossfade_certificate_expiry_timestamp_seconds", &[("name", name)]));
+    }
     assert_eq!(
         shown(&proxy, &client, "b.b.shop.example"),
         None,
