@@ -85,12 +85,15 @@ impl Http2 {
     pub const PENDING_RESETS: usize = 20;
     /// Streams that we reset for a visitor's faults before the connection ends (MadeYouReset, CVE-2025-8671).
     pub const LOCAL_RESETS: usize = 128;
+    /// Frames read from a connection, and what is read with the last, before others have their turn: less than a
+    /// millisecond of work.
+    pub const TURN: usize = 500;
     /// A connection is asked this often whether anybody is there,
     pub const PING: Duration = Duration::from_secs(20);
     /// and has this long to answer.
     pub const PONG: Duration = Duration::from_secs(10);
-    /// A stream is ended this much later than the timeouts of its exchange would have, where they can't see it: a
-    /// visitor who opens no window.
+    /// A stream is ended this much later, or `timeouts.idle_body` where that is less, than the timeouts of its exchange
+    /// would have, where they can't see it: a visitor who opens no window.
     pub const MARGIN: Duration = Duration::from_secs(10);
 }
 

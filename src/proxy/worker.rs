@@ -20,6 +20,8 @@ use crate::tls::challenges::Challenges;
 /// One worker's state.
 #[derive(Debug)]
 pub struct Worker {
+    /// Its number, from 0.
+    pub index: usize,
     /// Where it counts what has no series.
     pub metrics: Metrics,
     /// Its access records.
@@ -52,6 +54,7 @@ impl Worker {
         let spread = Spread { phase, bucket: random.u64(..) };
         let view = View::new(published.current(), None, &metrics, spread);
         Self {
+            index,
             log: RefCell::new(log),
             log_pending: Notify::new(),
             view: RefCell::new(Rc::new(view)),

@@ -18,12 +18,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::config::limits::{Http2, Limits};
+use crate::config::limits::{Http2, Limits, Timeouts};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
+use crate::proxy::link::Link;
 use crate::proxy::tunnel::Begin;
+use crate::proxy::worker::Worker;
 use crate::server::connection::Bounds;
 use crate::server::drain::Closing;
+use crate::server::turns::Turns;
+use crate::server::worker::Witness;
 use crate::upstream::io::UpstreamIo;
 
 /// Serves the connection to its end.
@@ -36,27 +40,35 @@ where
     let switching = Rc::new(Cell::new(false));
     let begin = begin(Rc::clone(&switching), Rc::clone(&closing));
     let downstream = Rc::new(downstream.with_streams(begin));
-    let longest =
-        downstream.worker.snapshot().backends.iter().map(|backend| backend.timeouts.first_byte).max();
-    let patience = longest.unwrap_or_default().max(timeouts.idle_body) + Http2::MARGIN;
-    let streams = Streams { patience, whole: timeouts.request + Http2::MARGIN, switching };
+    let streams = Streams { worker: Rc::clone(&downstream.worker), switching };
     let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
-    let io = TokioIo::new(UpstreamIo::new(io, timeouts.idle_body));
+    let io = TokioIo::new(Turns::new(UpstreamIo::new(io, timeouts.idle_body)));
     let mut connection = pin!(builder(&limits, streams).serve_connection(io, service));
     let mut idle = pin!(tokio::time::sleep(timeouts.request_head));
-    let (mut waiting, mut told) = (None, false);
+    let mut waiting = None;
+    let mut told: Option<Instant> = None;
     poll_fn(|cx| {
         waiting.get_or_insert_with(|| closing.wake(cx.waker()));
         let mut over = closing.has_begun();
-        while !over && !told && idle.as_mut().poll(cx).is_ready() {
+        while idle.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let period = if link.is_unused() { timeouts.request_head } else { timeouts.keep_alive };
-            // Looked at again after a while where something is in flight.
-            let due = link.idle_since().map_or(now, |since| since) + period;
-            over = now >= due;
-            idle.as_mut().reset(if over { now + period } else { due });
+            let due = due(&link, &timeouts, told).unwrap_or(now + timeouts.request_head);
+            if now < due {
+                idle.as_mut().reset(due);
+            } else if told.is_some() {
+                // Who was told to leave and stays: no pong to hyper's farewell, or no window for what is left.
+                return Poll::Ready(Ok(()));
+            } else {
+                over = true;
+                break;
+            }
         }
-        if over && !std::mem::replace(&mut told, true) {
+        if over && told.is_none() {
+            let now = Instant::now();
+            told = Some(now);
+            idle.as_mut().reset(due(&link, &timeouts, told).unwrap_or(now + timeouts.request_head));
+            // The new deadline has to know whom to wake.
+            let _ = idle.as_mut().poll(cx);
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)
@@ -84,6 +96,18 @@ fn begin(switching: Rc<Cell<bool>>, closing: Rc<Closing>) -> Begin {
     })
 }
 
+/// When a connection on which nothing is in flight has to be over: first it is `told`, then it is ended.
+fn due(link: &Link, timeouts: &Timeouts, told: Option<Instant>) -> Option<Instant> {
+    let since = link.idle_since()?;
+    Some(match (link.is_unused(), told) {
+        (true, None) => since + timeouts.request_head,
+        (false, None) => since + timeouts.keep_alive,
+        (true, Some(told)) => told + timeouts.request_head,
+        // The end of an answer may be on its way yet, though its exchange is over.
+        (false, Some(told)) => since.max(told) + timeouts.idle_body,
+    })
+}
+
 fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
@@ -104,28 +128,46 @@ fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
 /// Runs streams on the worker's own thread, each for a bounded time.
 #[derive(Debug, Clone)]
 struct Streams {
-    patience: Duration,
-    whole: Duration,
+    worker: Rc<Worker>,
     /// Whether what is spawned next belongs to a tunnel.
     switching: Rc<Cell<bool>>,
 }
 
 impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
+        let witness = Witness(Rc::clone(&self.worker));
         if self.switching.take() {
-            tokio::task::spawn_local(async move { drop(stream.await) });
-        } else {
-            tokio::task::spawn_local(self.bounded(stream));
+            tokio::task::spawn_local(async move {
+                stream.await;
+                drop(witness);
+            });
+            return;
         }
+        let stream = self.bounded(stream);
+        tokio::task::spawn_local(async move {
+            stream.await;
+            drop(witness);
+        });
     }
 }
 
 impl Streams {
+    /// How long nothing may happen on a stream that begins now, and how long it may take as a whole: a little more than
+    /// its exchange allows itself.
+    fn bounds(&self) -> (Duration, Duration) {
+        let snapshot = self.worker.snapshot();
+        let timeouts = &snapshot.config.timeouts;
+        let margin = Http2::MARGIN.min(timeouts.idle_body);
+        let longest = snapshot.backends.iter().map(|backend| backend.timeouts.first_byte).max();
+        (longest.unwrap_or_default().max(timeouts.idle_body) + margin, timeouts.request + margin)
+    }
+
     /// The stream, dropped and so reset where nothing has happened on it for too long: hyper waits for ever for a
     /// visitor who opens no window.
     fn bounded<F: Future>(&self, stream: F) -> impl Future<Output = ()> + use<F> {
-        let (mut since, patience) = (Instant::now(), self.patience);
-        let deadline = since + self.whole;
+        let (patience, whole) = self.bounds();
+        let mut since = Instant::now();
+        let deadline = since + whole;
         async move {
             let mut stream = pin!(stream);
             let mut timer = pin!(tokio::time::sleep_until((since + patience).min(deadline)));

@@ -15,4 +15,5 @@ pub mod listener;
 pub mod opening;
 pub mod proxy_protocol;
 pub mod socket;
+pub mod turns;
 pub mod worker;

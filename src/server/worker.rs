@@ -83,7 +83,6 @@ async fn run(seed: Seed) -> usize {
     let manners = listeners.iter().map(|listener| listener.manner).collect();
     let open = Rc::new(Open::default());
     let room = Rc::new(Room {
-        index,
         worker: Rc::clone(&worker),
         counts,
         manners,
@@ -124,7 +123,6 @@ async fn run(seed: Seed) -> usize {
 
 /// Where a worker's connections are begun.
 struct Room {
-    index: usize,
     worker: Rc<Worker>,
     /// By place of the listener.
     counts: Vec<Connections>,
@@ -139,7 +137,7 @@ impl Room {
         let Ok(socket) = socket.wake() else { return };
         let counted = self.counts[listener].open();
         let held = self.open.hold();
-        let witness = Witness { metrics: self.worker.metrics.clone(), worker: self.index };
+        let witness = Witness(Rc::clone(&self.worker));
         let (worker, closing) = (Rc::clone(&self.worker), Rc::clone(&self.closing));
         let serving = connection::serve(worker, socket, peer, self.manners[listener], closing);
         tokio::task::spawn_local(async move {
@@ -149,17 +147,14 @@ impl Room {
     }
 }
 
-/// Counts a panic that ends a connection; the runtime keeps it from ending more.
-struct Witness {
-    metrics: Metrics,
-    worker: usize,
-}
+/// Counts a panic that ends a connection or a stream; the runtime keeps it from ending more.
+pub(super) struct Witness(pub(super) Rc<Worker>);
 
 impl Drop for Witness {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.metrics.panicked();
-            Event::Panicked { worker: self.worker, message: &"see the report before this line" }.log();
+            self.0.metrics.panicked();
+            Event::Panicked { worker: self.0.index, message: &"see the report before this line" }.log();
         }
     }
 }

@@ -6,7 +6,9 @@
 pub(crate) mod backend;
 pub(crate) mod certificates;
 pub(crate) mod config;
+pub(crate) mod frames;
 pub(crate) mod http2;
+pub(crate) mod http2_client;
 pub(crate) mod message;
 pub(crate) mod proxy;
 pub(crate) mod visitor;
