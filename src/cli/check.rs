@@ -12,7 +12,7 @@ use crate::cli::{ConfigFile, complain, print, report};
 use crate::config::problem::Fault;
 use crate::config::{Config, Loaded, Problem, Problems, Severity, load, located};
 use crate::snapshot::Snapshot;
-use crate::snapshot::registry::Registry;
+use crate::snapshot::registry::{Registry, certificate};
 use crate::source::file;
 
 /// Name every problem of a configuration with its line; exit 0 if there is none, else 1.
@@ -70,7 +70,7 @@ fn examined(text: &str) -> Problems {
     }
 }
 
-/// What only compiling finds, with the keys that lead to it: files of authorities, each backend's. Anything else is
+/// What only compiling finds, with the keys that lead to it: files of authorities and certificates. Anything else is
 /// found once these are right.
 fn unusable(config: &Config) -> Vec<(Vec<&str>, Fault)> {
     const REMEDY: &str = "name a PEM file of certificates";
@@ -81,6 +81,14 @@ fn unusable(config: &Config) -> Vec<(Vec<&str>, Fault)> {
             let keys = vec!["backends", backend.name.as_str(), "ca_file"];
             wrong.push((keys, Fault::of_sentence(&error, REMEDY)));
         }
+    }
+    for files in &config.tls.certificates {
+        if let Err(error) = certificate(files) {
+            wrong.push((vec!["tls", "certificates"], Fault::of_sentence(&error, "name PEM files of a pair")));
+        }
+    }
+    if let Err(error) = registry.serving(&config.tls) {
+        wrong.push((vec!["tls", "client_ca_file"], Fault::of_sentence(&error, REMEDY)));
     }
     if wrong.is_empty()
         && let Err(error) = Snapshot::compile(config.clone(), 1, &mut registry)

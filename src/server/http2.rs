@@ -40,8 +40,12 @@ where
     let switching = Rc::new(Cell::new(false));
     let begin = begin(Rc::clone(&switching), Rc::clone(&closing));
     let downstream = Rc::new(downstream.with_streams(begin));
-    let streams = Streams { worker: Rc::clone(&downstream.worker), switching };
-    let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
+    let streams = Streams { worker: Rc::clone(&downstream.worker), switching: Rc::clone(&switching) };
+    let service = service_fn(move |request| {
+        // A stream that was reset before its answer has switched nothing; the next is one of its own.
+        switching.set(false);
+        handle(Rc::clone(&downstream), request)
+    });
     let io = TokioIo::new(Turns::new(UpstreamIo::new(io, timeouts.idle_body)));
     let mut connection = pin!(builder(&limits, streams).serve_connection(io, service));
     let mut idle = pin!(tokio::time::sleep(timeouts.request_head));

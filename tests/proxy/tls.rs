@@ -170,6 +170,7 @@ fn an_expired_certificate_keeps_a_configuration_from_being_used() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("a.pem, for a.example, has expired"), "{said}");
+        assert_eq!(said.contains("| certificates = ["), verb == "check", "check shows the line: {said}");
     }
 }
 
