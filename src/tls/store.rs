@@ -111,7 +111,8 @@ impl Table {
             None if refuses => return None,
             None => &self.default,
         };
-        keys.iter().find(|key| fits(key)).cloned()
+        // With a key that doesn't fit, the handshake fails as one without a common cipher does, which scanners know.
+        keys.iter().find(|key| fits(key)).or(keys.first()).cloned()
     }
 }
 
@@ -203,5 +204,7 @@ mod tests {
         let fits = |key: &CertifiedKey| !std::ptr::eq(key, &*first.key);
         let found = store.0.load().find(Some("a.example"), fits).unwrap();
         assert!(Arc::ptr_eq(&found, &second.key));
+        let none = store.0.load().find(Some("a.example"), |_| false).unwrap();
+        assert!(Arc::ptr_eq(&none, &first.key), "it fails by the handshake");
     }
 }
