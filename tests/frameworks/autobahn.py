@@ -1,7 +1,9 @@
 """Runs Autobahn's cases twice, straight to a backend and through Crossfade, and compares the verdicts.
 
 `tests/autobahn` calls it for every case, test_autobahn.py for those that take no time. A case that differs is run
-again by itself on both ways: some have a deadline of 20 s, which a machine with other work to do misses.
+again by itself on both ways, until one verdict has been seen on both: some cases have a deadline of 20 s, which a
+machine with other work to do misses; in others (4.1.4) it is a race, without us too, whether an echo comes before the
+close, which makes the verdict OK or NON-STRICT.
 """
 
 import json
@@ -15,6 +17,8 @@ from processes import crossfade, websocket_app
 
 # A whole run; a case that hangs is ended by kosoku itself.
 DEADLINE = 1500
+# A case that differs in truth does so every time.
+TRIES = 6
 
 
 def verdicts(address, wanted):
@@ -27,6 +31,17 @@ def verdicts(address, wanted):
         report = json.loads((Path(folder) / "index.json").read_text())
     (cases,) = report.values()
     return {case: (verdict["behavior"], verdict["behaviorClose"]) for case, verdict in cases.items()}
+
+
+def seen_again(case, straight, through, backend, proxy):
+    """A verdict that a case gets on both ways, within a few more tries; None where there is none."""
+    for _ in range(TRIES):
+        straight.append(verdicts(backend.address, [case]).get(case))
+        through.append(verdicts(proxy.address, [case]).get(case))
+        both = [verdict for verdict in straight if verdict in through]
+        if both:
+            return both[0]
+    return None
 
 
 def compare(wanted):
@@ -52,10 +67,9 @@ stable = "echo"
                 straight, through = (verdicts(way.address, wanted) for way in (backend, proxy))
                 different = {case for case in straight | through if straight.get(case) != through.get(case)}
                 for case in sorted(different):
-                    again = [verdicts(way.address, [case]) for way in (backend, proxy)]
-                    if again[0] == again[1]:
-                        straight |= again[0]
-                        through |= again[1]
+                    both = seen_again(case, [straight.get(case)], [through.get(case)], backend, proxy)
+                    if both:
+                        straight[case] = through[case] = both
                         different.discard(case)
             finally:
                 proxy.stop()
