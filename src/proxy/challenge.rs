@@ -21,7 +21,8 @@ use crate::proxy::forward::{Forwarded, Outbound, forward};
 use crate::proxy::refusal::Refusal;
 use crate::split::{Choice, ChosenBy};
 
-const PREFIX: &str = "/.well-known/acme-challenge/";
+/// Where all of them are asked for.
+pub const PREFIX: &str = "/.well-known/acme-challenge/";
 
 /// The token that a request asks for, where it asks for one. A path that goes on, or up, is no token: nobody reaches
 /// more of a backend without weight than its proofs.

@@ -71,14 +71,14 @@ async fn answer(
         None => pass(&mut exchange, parts, body).await,
     };
     // HTTP/2 has no field for the end of a connection; hyper tells it by a frame.
-    let first = exchange.is_http1();
+    let http1 = exchange.is_http1();
     settle(&exchange.downstream.link.interim).await;
     let draining = exchange.downstream.worker.is_draining();
     let upgraded = match &outcome {
         Ok(Passed::On((response, _))) => response.status() == StatusCode::SWITCHING_PROTOCOLS,
         Ok(Passed::Ours(_)) | Err(_) => false,
     };
-    if exchange.upgrades && first && !upgraded {
+    if exchange.upgrades && http1 && !upgraded {
         go_on(&exchange.downstream.link).await;
     }
     let mut response = match outcome {
@@ -96,7 +96,7 @@ async fn answer(
         }
         Err(error) => reply::to(error, exchange),
     };
-    if draining && first {
+    if draining && http1 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -179,7 +179,7 @@ fn origin(exchange: &mut Exchange, headers: &HeaderMap, admitted: &Admitted) -> 
 /// the name, which comes so (RFC 8555 section 8.3).
 fn secure(exchange: &mut Exchange, origin: &Origin, uri: &Uri) -> Result<(), Error> {
     let Some(port) = exchange.view.snapshot.config.tls.redirect_http else { return Ok(()) };
-    if origin.scheme == Scheme::Https || uri.path().starts_with("/.well-known/acme-challenge/") {
+    if origin.scheme == Scheme::Https || uri.path().starts_with(challenge::PREFIX) {
         return Ok(());
     }
     let host = parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);

@@ -17,7 +17,7 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     exchange.failed(error);
     let id = exchange.request_id.clone();
     let json = exchange.prefers_json();
-    let (location, first) = (exchange.location().cloned(), exchange.is_http1());
+    let (location, http1) = (exchange.location().cloned(), exchange.is_http1());
     let text = text(error, id.to_str().unwrap_or_default(), json);
     let length = text.len();
     let mut response = Response::new(Answer::of_ours(exchange, Bytes::from(text)));
@@ -36,7 +36,7 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    if error.closes() && first {
+    if error.closes() && http1 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

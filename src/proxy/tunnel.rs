@@ -1,8 +1,9 @@
 //! What a request becomes once its backend has agreed to a WebSocket: bytes both ways, one record at the end.
 //!
-//! `handle` makes one with the 101 and lays it into the connection's [`Slot`]; `server::connection` takes it out when
-//! the 101 has gone, and runs it on the bare socket in the connection's own task. It must never outlive the
-//! connection, nor let a byte of the visitor's go to the backend before the 101.
+//! `handle` makes one with the 101. In HTTP/1.1 it lays it into the connection's [`Slot`]; `server::connection` takes
+//! it out when the 101 has gone, and runs it on the bare socket in the connection's own task. In HTTP/2 it hands it to
+//! `server::http2` by [`Begin`], which runs it on the stream. It must never outlive the connection, nor let a byte of
+//! the visitor's go to the backend before the 101.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -53,9 +54,11 @@ impl fmt::Debug for Begin {
 
 /// The bytes to come of a stream that asks for a WebSocket: `CONNECT` with that `:protocol` (RFC 8441 section 4).
 pub fn stream_of(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    if request.method() != Method::CONNECT {
+        return None;
+    }
     let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
-    let asked = request.method() == Method::CONNECT && protocol == Some("websocket");
-    asked.then(|| hyper::upgrade::on(request))
+    (protocol == Some("websocket")).then(|| hyper::upgrade::on(request))
 }
 
 /// An exchange that goes on behind its 101.

@@ -1,6 +1,7 @@
-//! The I/O of an upstream connection: the socket, and an end to writes that the backend doesn't read.
+//! The I/O of a connection: the socket, and an end to writes that the other side doesn't read.
 //!
-//! `upstream::connect` makes it. It must never buffer.
+//! `upstream::connect` and `upstream::http2` make it towards backends, `server::http2` towards visitors. It must never
+//! buffer.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::upstream::stall::Stall;
 
-/// A socket towards a backend whose writes don't wait for ever.
+/// A socket whose writes don't wait for ever.
 #[derive(Debug)]
 pub struct UpstreamIo<S> {
     socket: S,
