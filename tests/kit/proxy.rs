@@ -93,6 +93,11 @@ impl Proxy {
         Visitor::connect(self.address)
     }
 
+    /// A new connection of a visitor who takes little at a time.
+    pub(crate) fn visit_narrowly(&self) -> Visitor {
+        Visitor::connect_narrowly(self.address)
+    }
+
     /// A new connection over TLS, asking for `name`.
     pub(crate) fn visit_tls(
         &self,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::DEADLINE;
 use super::message::{Message, Reader};
@@ -33,7 +33,19 @@ pub(crate) struct Handshake {
 impl Visitor {
     /// Connects to `address`.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).expect("the proxy accepts");
+        Self::on(TcpStream::connect(address).expect("the proxy accepts"))
+    }
+
+    /// Connects to `address` with room for a few packets only, so that the kernel keeps little of what isn't read.
+    pub(crate) fn connect_narrowly(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_tcp_mss(1400).unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.connect(&address.into()).expect("the proxy accepts");
+        Self::on(socket.into())
+    }
+
+    fn on(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_write_timeout(Some(DEADLINE)).unwrap();

@@ -44,7 +44,8 @@ fn a_request_with_the_end_right_behind_it_leaves_a_record() {
 }
 
 /// What hyper had buffered when the connection counted as idle was cut off, and recorded as whole. Which size that
-/// is depends on what the kernel takes.
+/// is depends on what the kernel takes: little here, since a machine short of memory for sockets drops what it has
+/// taken, and sends it again ever later.
 #[test]
 fn slow_readers_get_the_end_of_a_body_after_keep_alive() {
     let backend = Backend::start(|mut peer| {
@@ -55,10 +56,10 @@ fn slow_readers_get_the_end_of_a_body_after_keep_alive() {
         peer.hang();
     });
     let proxy = Proxy::start(&Config::of(&backend).section("[timeouts]\nkeep_alive = \"100ms\""));
-    let sizes = (0..40).map(|step| 2_400_000 + step * 96 * 1024);
+    let sizes = (0..40).map(|step| 16 * 1024 * (step + 1));
     let readers: Vec<(usize, Visitor)> = sizes
         .map(|size| {
-            let mut visitor = proxy.visit();
+            let mut visitor = proxy.visit_narrowly();
             visitor.send(format!("GET /{size} HTTP/1.1\r\nHost: a\r\n\r\n"));
             (size, visitor)
         })
