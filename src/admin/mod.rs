@@ -3,6 +3,8 @@
 //! Served by the control thread on `server.metrics`, so that a slow scrape never costs a visitor anything. It
 //! must never change anything.
 
+pub mod types;
+
 use std::io;
 use std::net::TcpListener;
 use std::pin::pin;

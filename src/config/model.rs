@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::config::limits::{Limits, Timeouts};
 use crate::headers::origin::Trust;
 use crate::routing::pattern::{HostPattern, PathPrefix};
@@ -299,6 +302,27 @@ pub struct Route {
     pub sticky: Sticky,
     /// Which request headers and cookies may name a backend.
     pub pin: Pin,
+}
+
+/// What a route does with requests at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It passes them on.
+    #[default]
+    Open,
+    /// It answers 503 itself.
+    Maintenance,
+}
+
+impl Mode {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Maintenance => "maintenance",
+        }
+    }
 }
 
 /// A certificate ordered by ACME (RFC 8555).

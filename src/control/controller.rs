@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::config::limits::{DNS_FIRST, DNS_REFRESH, DNS_RETRY};
 use crate::config::model::{AccessLog, Server};
 use crate::config::{self, Config, Problem};
-use crate::control::command::{Asked, Command, Outcome, Source};
+use crate::control::command::{Applied, Asked, Command, Outcome, Refused, RefusedReason, Source};
 use crate::control::status::Statuses;
 use crate::snapshot::Snapshot;
 use crate::snapshot::publish::{Published, Publisher};
@@ -70,7 +70,7 @@ impl Controller {
             started_with,
             file,
             revision: 1,
-            seen: Some((bytes, Outcome::Live(1))),
+            seen: Some((bytes, live(1))),
         })
     }
 
@@ -104,6 +104,9 @@ impl Controller {
                 let config = self.publisher.published().current().config.clone();
                 self.take(config, source).await
             }
+            Command::Steer { .. } => {
+                Outcome::Refused(Refused { error: "not yet".to_owned(), reason: RefusedReason::Invalid })
+            }
             Command::Unreadable { error, source } => {
                 self.seen = None;
                 self.refuse(source, 1, error)
@@ -128,7 +131,7 @@ impl Controller {
         resolve_new(&snapshot).await;
         self.revision += 1;
         self.publish(snapshot, source);
-        Outcome::Live(self.revision)
+        live(self.revision)
     }
 
     fn publish(&self, snapshot: Arc<Snapshot>, source: Source) {
@@ -152,7 +155,7 @@ impl Controller {
         let (revision, source) = (self.revision, source.as_str());
         Event::from(ConfigEvent::Refused { revision, source, problems, report: &report }).log();
         self.statuses.send_modify(|status| status.refused = Some(report.clone()));
-        Outcome::Refused(report)
+        Outcome::Refused(Refused { error: report, reason: RefusedReason::Configuration })
     }
 
     fn tell_what_needs_restart(&self, config: &Config) {
@@ -171,6 +174,11 @@ impl Controller {
             }
         }
     }
+}
+
+fn live(revision: u64) -> Outcome {
+    let (changes, notes) = (Vec::new(), Vec::new());
+    Outcome::Live(Applied { revision, dry_run: false, changes, notes, kept: false })
 }
 
 /// A text that can't be served by.

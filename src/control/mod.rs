@@ -5,4 +5,5 @@
 
 pub mod command;
 pub mod controller;
+pub mod record;
 pub mod status;
