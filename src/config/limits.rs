@@ -155,6 +155,8 @@ pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(40);
 /// How long a draining connection may wait idle for a next request, which it answers with `Connection:
 /// close`.
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(1000);
+/// Revisions that are kept: a rollout of weeks, with every step.
+pub const HISTORY: usize = 1000;
 /// Connections to metrics and health at a time: Prometheus, its twin, probes and a few people.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// How long one of them may take to send a request's head, or to send the next.

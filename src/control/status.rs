@@ -1,12 +1,17 @@
-//! What can be seen of the process from outside: the revision, and why the last change was refused, if it
-//! was.
+//! What can be seen of the process from outside: what is live, how it came to be, and what is wrong, if anything is.
 //!
-//! The Controller tells, `admin` shows.
+//! The Controller tells, `admin` shows. It must never hold anything that takes long to clone: what is large is shared.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::control::record::{Record, RouteState};
+
 /// The state of control.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {
     /// The live revision.
     pub revision: u64,
@@ -14,6 +19,51 @@ pub struct Status {
     pub refused: Option<String>,
     /// The process is about to end.
     pub draining: bool,
+    /// Why changes would be lost by a restart, if they would.
+    pub state_trouble: Option<String>,
+    /// The last revisions, the oldest first; [`HISTORY`](crate::config::limits::HISTORY) at the most.
+    pub history: Arc<VecDeque<Arc<Record>>>,
+    /// In the order of the file.
+    pub routes: Arc<[RouteShown]>,
+    /// The file that serves; nothing for a start without one.
+    pub file: Option<Arc<FileText>>,
+}
+
+/// A route, as it is live.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteShown {
+    /// Its name.
+    pub name: String,
+    /// Its host patterns; empty means any.
+    pub hosts: Vec<String>,
+    /// The begin of its paths.
+    pub path: String,
+    /// The backend that rollback returns to.
+    pub stable: String,
+    /// What can be changed of it, as it is live.
+    pub live: RouteState,
+    /// What the file says of that.
+    pub file: RouteState,
+    /// Its backends, by name.
+    pub backends: Vec<BackendShown>,
+}
+
+/// A backend of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendShown {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub urls: Vec<String>,
+}
+
+/// A configuration file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileText {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it: text that was taken.
+    pub text: String,
 }
 
 /// The telling side.
