@@ -3,21 +3,26 @@
 //! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first
 //! visitor is served. Nothing imports it but the command line.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::admin;
 use crate::config::model::{Config, Server};
+use crate::control;
 use crate::control::command::Commands;
-use crate::control::controller::{Controller, keep_addresses_fresh};
+use crate::control::controller::{Beginning, Controller};
+use crate::control::names::keep_addresses_fresh;
+use crate::control::overrides::Overrides;
 use crate::control::status::{Status, Statuses, Watching};
 use crate::proxy::error::Failure;
 use crate::proxy::refusal::Refusal;
@@ -98,10 +103,17 @@ async fn serve<E: Future<Output = ()>>(
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), reasons());
     let access_log = AccessLog::open(config.access_log.target.as_ref(), &metrics)?;
     let (statuses, status) = watch::channel(Status::default());
-    let (path, bytes) = file.clone().unwrap_or_default();
     let store = Store::default();
-    let start = Controller::start(config, path, bytes, metrics.clone(), statuses.clone(), store.clone());
-    let controller = start.await?;
+    let ending = Arc::new(Notify::new());
+    let (journal, history, overrides) = (None, VecDeque::new(), Overrides::default());
+    let beginning = Beginning { config, file: file.clone(), history, overrides, store: store.clone() };
+    let outlets = control::controller::Outlets {
+        metrics: metrics.clone(),
+        statuses: statuses.clone(),
+        journal,
+        ending: Arc::clone(&ending),
+    };
+    let controller = Controller::start(beginning, outlets).await?;
     let published = controller.published();
 
     let (drain, draining) = Drain::new();
@@ -115,6 +127,7 @@ async fn serve<E: Future<Output = ()>>(
             balance: balance.clone(),
             handed,
             published: published.clone(),
+            attendance: published.attend(),
             challenges: store.challenges().clone(),
             metrics: metrics.clone(),
             sink: access_log.sink(),
@@ -130,7 +143,10 @@ async fn serve<E: Future<Output = ()>>(
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
     ready(bound);
 
-    told_to_end.await;
+    tokio::select! {
+        () = told_to_end => {}
+        () = ending.notified() => {}
+    }
     end(&drain, &statuses, &server, workers).await;
     if access_log.close() == Closed::GaveUp {
         Event::from(AccessLogEvent::GaveUp).log();

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::app::{self, Start};
 use crate::cli::{complain, report};
-use crate::control::controller;
+use crate::control::text;
 use crate::demo::{Doors, Playing, Stage};
 use crate::source::file;
 
@@ -39,7 +39,7 @@ fn start(stage: &Stage) -> Result<Start, String> {
     let path = stage.file().to_owned();
     let bytes = file::read(&path).map_err(|error| format!("error: {error}"))?;
     let shown = path.display().to_string();
-    let config = controller::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
+    let config = text::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
     Ok(Start { config, file: Some((path, bytes)) })
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::app::{self, Start};
 use crate::cli::{complain, exists, report};
 use crate::config::{QuickStart, quick_start};
-use crate::control::controller;
+use crate::control::text;
 use crate::source::file;
 
 /// Serve, by a configuration file or by a few words.
@@ -42,6 +42,19 @@ struct Quick {
     /// The candidate's share of the requests, 0 to 100
     #[arg(long, value_name = "N", default_value_t = 0.0, requires = "stable")]
     percent: f64,
+    /// Where overrides, history and the admin socket are kept [default: crossfade in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "DIR", requires = "stable")]
+    state: Option<PathBuf>,
+}
+
+/// Where a start without a file keeps its state unless told; nowhere for a user without a home.
+pub(super) fn default_state_dir() -> Option<PathBuf> {
+    let of = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(dir) = of("CROSSFADE_STATE") {
+        return Some(dir);
+    }
+    let base = of("XDG_STATE_HOME").or_else(|| of("HOME").map(|home| home.join(".local/state")));
+    base.map(|base| base.join("crossfade"))
 }
 
 impl Run {
@@ -68,13 +81,15 @@ impl Run {
         }
         let bytes = file::read(&path).map_err(|error| format!("error: {error}"))?;
         let shown = path.display().to_string();
-        let config = controller::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
+        let config = text::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
         Ok(Start { config, file: Some((path, bytes)) })
     }
 
     fn quick_start(&self, stable: &str, candidate: &str) -> Result<Start, String> {
-        let Quick { listen, metrics, percent, .. } = &self.quick;
-        let words = QuickStart { listen, metrics: metrics.as_deref(), stable, candidate, percent: *percent };
+        let Quick { listen, metrics, percent, state, .. } = &self.quick;
+        let state = state.clone().or_else(default_state_dir);
+        let (metrics, state) = (metrics.as_deref(), state.as_deref());
+        let words = QuickStart { listen, metrics, stable, candidate, percent: *percent, state };
         let config = quick_start(&words).map_err(|error| format!("error: {error}"))?;
         Ok(Start { config, file: None })
     }

@@ -155,6 +155,12 @@ pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(40);
 /// How long a draining connection may wait idle for a next request, which it answers with `Connection:
 /// close`.
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(1000);
+/// When visitors of a route in maintenance are asked to come again (`Retry-After`): browsers don't by themselves, but
+/// programs do, and shouldn't all at once for long.
+pub const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);
+/// How long a change waits for the word of a worker that it is seen: they are seldom busy for longer than a
+/// millisecond.
+pub const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// Revisions that are kept: a rollout of weeks, with every step.
 pub const HISTORY: usize = 1000;
 /// Connections to metrics and health at a time: Prometheus, its twin, probes and a few people.

@@ -5,12 +5,14 @@
 
 mod access_log;
 mod acme;
+mod admin;
 mod backends;
 mod bounds;
 mod forwarded;
 mod routes;
 mod server;
 mod split;
+mod state;
 mod tls;
 
 use toml::de::DeTable;
@@ -31,7 +33,8 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
         notes.absent(&(0..0), empty());
         return None;
     }
-    let server = server::read(&mut file, notes);
+    let state = state::read(&mut file, notes);
+    let server = server::read(&mut file, &state, notes);
     let orders = file.has("acme");
     let https = server.as_ref().is_some_and(|server| !server.https.is_empty());
     let tls = tls::read(&mut file, https, orders, notes);
@@ -41,18 +44,18 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
     }
     let limits = bounds::limits(&mut file, notes);
     let timeouts = bounds::timeouts(&mut file, notes);
-    let listeners: Vec<_> =
-        server.iter().flat_map(|it| it.http.iter().chain(&it.https).chain(&it.metrics)).copied().collect();
+    let listeners: Vec<_> = server.iter().flat_map(server::addresses).collect();
     let (backends, mut names) = backends::read(&mut file, &listeners, notes);
     let routes = routes::read(&mut file, &mut names, notes);
     let access_log = access_log::read(&mut file, notes);
-    let acme = acme::read(&mut file, notes);
+    let acme = acme::read(&mut file, &state, notes);
     if let (Some(acme), Some(server)) = (&acme, &server) {
         acme::doubts(acme, server, &tls, &file.at_of("acme"), notes);
     }
     file.finish(notes);
     names.finish(notes);
-    Some(Config { server: server?, tls, forwarded, backends, routes, limits, timeouts, access_log, acme })
+    let (server, state_dir) = (server?, state.dir);
+    Some(Config { server, tls, forwarded, backends, routes, limits, timeouts, access_log, acme, state_dir })
 }
 
 fn empty() -> Fault {

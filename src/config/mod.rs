@@ -30,6 +30,9 @@ pub use quick_start::{QuickStart, QuickStartError, quick_start};
 
 use problem::{Fault, Notes};
 
+/// The environment variable that holds the token of the admin API, for who serves it and for who asks.
+pub const TOKEN_VARIABLE: &str = "CROSSFADE_ADMIN_TOKEN";
+
 /// A configuration that can serve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {

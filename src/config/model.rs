@@ -39,6 +39,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// The certificate that is ordered and renewed by itself, where one is.
     pub acme: Option<Acme>,
+    /// Where overrides, history, the admin socket and certificates are kept; nothing keeps none.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// What `[server]` says. Changing it needs a restart; a reload that changes it is told so.
@@ -58,6 +60,30 @@ pub struct Server {
     pub workers: Option<NonZeroUsize>,
     /// How long requests in flight may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+    /// Where API and dashboard are served over TCP.
+    pub admin: Option<Admin>,
+}
+
+/// API and dashboard over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where.
+    pub address: SocketAddr,
+    /// What lets in.
+    pub token: Token,
+    /// Names that a browser may call it by, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+}
+
+/// Where the token of the admin API comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// This file.
+    File(PathBuf),
+    /// The environment.
+    Environment,
+    /// A file of the state directory, made at the first start.
+    State(PathBuf),
 }
 
 /// How TLS is spoken with visitors.
@@ -302,6 +328,8 @@ pub struct Route {
     pub sticky: Sticky,
     /// Which request headers and cookies may name a backend.
     pub pin: Pin,
+    /// What it does with requests at all.
+    pub mode: Mode,
 }
 
 /// What a route does with requests at all.

@@ -4,13 +4,14 @@
 //! couldn't say.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::config::address;
 use crate::config::limits::{self, Limits, Timeouts};
 use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
-    AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, Http2, LogTarget, Name,
-    Route, Server, Tls,
+    AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, Http2, LogTarget, Mode,
+    Name, Route, Server, Tls,
 };
 use crate::config::problem::Fault;
 use crate::headers::origin::Trust;
@@ -30,6 +31,8 @@ pub struct QuickStart<'a> {
     pub candidate: &'a str,
     /// The candidate's share of the requests, 0 to 100.
     pub percent: f64,
+    /// Where overrides, history and the admin socket are kept, if anywhere.
+    pub state: Option<&'a Path>,
 }
 
 /// Every word that can't be used: the option it was given with, and what is wrong with it. Never empty.
@@ -87,6 +90,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
             metrics,
             workers: None,
             drain_timeout,
+            admin: None,
         },
         tls: Tls::default(),
         forwarded: Trust::default(),
@@ -96,6 +100,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
         timeouts: Timeouts::default(),
         access_log: AccessLog { format: AccessFormat::Json, target: Some(LogTarget::Stdout) },
         acme: None,
+        state_dir: words.state.map(Path::to_owned),
     })
 }
 
@@ -140,6 +145,7 @@ fn route(weights: Weights) -> Route {
         weights,
         sticky: Sticky::None,
         pin: Pin::default(),
+        mode: Mode::Open,
     }
 }
 
@@ -158,6 +164,7 @@ mod tests {
         stable: "https://myapp-1a2b3c.herokuapp.com",
         candidate: "https://myapp.fly.dev",
         percent: 5.0,
+        state: None,
     };
 
     #[test]
@@ -197,6 +204,7 @@ mod tests {
             metrics: Some("9902"),
             stable: "a.example",
             candidate: "",
+            state: None,
             percent: f64::NAN,
         };
         let error = quick_start(&words).unwrap_err();

@@ -114,6 +114,20 @@ pub enum Verb {
     Drain,
 }
 
+impl Verb {
+    /// The word for it on the command line and in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Shift { .. } => "shift",
+            Self::Rollback => "rollback",
+            Self::Undo { .. } => "undo",
+            Self::Mode(_) => "mode",
+            Self::Reload => "reload",
+            Self::Drain => "drain",
+        }
+    }
+}
+
 /// How much a backend gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Portion {

@@ -1,77 +1,118 @@
 //! The single writer: turns commands into snapshots and publishes them, or says why not.
 //!
-//! Runs as one task on the control thread. What it refuses changes nothing: the last good configuration
-//! serves on. It must never publish what wasn't compiled whole, nor wait for a worker.
+//! Runs as one task on the control thread. What it refuses changes nothing: the last good configuration serves on.
+//! A change is published before it is kept, so that no disk holds up a rollback. It must never publish what wasn't
+//! compiled whole, nor answer before every worker routes by what it has published, nor wait for one without bound.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{Notify, mpsc};
 
-use crate::config::limits::{DNS_FIRST, DNS_REFRESH, DNS_RETRY};
+use crate::config::Config;
+use crate::config::limits::{HISTORY, SEEN_WITHIN};
 use crate::config::model::{AccessLog, Server};
-use crate::config::{self, Config, Problem};
-use crate::control::command::{Applied, Asked, Command, Outcome, Refused, RefusedReason, Source};
-use crate::control::status::Statuses;
+use crate::control::command::{
+    Applied, Asked, Command, Driver, Outcome, Refused, RefusedReason, Source, Steer, Verb,
+};
+use crate::control::journal::{Entry, Journal, Kept};
+use crate::control::names::resolve_new;
+use crate::control::overrides::{Overrides, changes};
+use crate::control::record::{Change, Record};
+use crate::control::shown::{command, routes};
+use crate::control::status::{FileText, Statuses};
+use crate::control::steering::Standing;
+use crate::control::text;
 use crate::snapshot::Snapshot;
 use crate::snapshot::publish::{Published, Publisher};
 use crate::snapshot::registry::{Registry, RegistryError};
+use crate::source::file;
 use crate::telemetry::events::{ConfigEvent, Event};
 use crate::telemetry::metrics::{Metrics, Share};
 use crate::tls::store::Store;
-use crate::upstream::endpoint::Endpoint;
-use crate::upstream::resolve::{LookupError, refresh_all};
 
 /// The single writer.
 #[derive(Debug)]
 pub struct Controller {
     publisher: Publisher,
     registry: Registry,
-    metrics: Metrics,
-    statuses: Statuses,
+    outlets: Outlets,
     /// What sockets, threads and the access log were made from at start.
     started_with: (Server, AccessLog),
-    file: PathBuf,
+    file: Option<Arc<FileText>>,
+    /// What the file says.
+    config: Config,
+    /// What commands have laid on it.
+    overrides: Overrides,
+    history: Arc<VecDeque<Arc<Record>>>,
     revision: u64,
     /// The bytes that came last, and what came of them; nothing where the file couldn't be read since.
     seen: Option<(Vec<u8>, Outcome)>,
 }
 
+/// What a Controller begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The configuration.
+    pub config: Config,
+    /// The file that it is from, and what is in it.
+    pub file: Option<(PathBuf, Vec<u8>)>,
+    /// The revisions that were kept, the oldest first.
+    pub history: VecDeque<Arc<Record>>,
+    /// The overrides that were kept.
+    pub overrides: Overrides,
+    /// Where certificates are put.
+    pub store: Store,
+}
+
+/// Whom a Controller tells of what it does.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Where it counts.
+    pub metrics: Metrics,
+    /// What is seen of it.
+    pub statuses: Statuses,
+    /// Where revisions are kept, if anywhere.
+    pub journal: Option<Journal>,
+    /// Told when a driver asks for the end of the process.
+    pub ending: Arc<Notify>,
+}
+
 impl Controller {
-    /// Publishes the first configuration. `file` is where it came from, `bytes` what was in it.
+    /// Publishes the first configuration.
     ///
     /// # Errors
     /// When it can't be compiled.
-    pub async fn start(
-        config: Config,
-        file: PathBuf,
-        bytes: Vec<u8>,
-        metrics: Metrics,
-        statuses: Statuses,
-        store: Store,
-    ) -> Result<Self, RegistryError> {
+    pub async fn start(beginning: Beginning, outlets: Outlets) -> Result<Self, RegistryError> {
+        let Beginning { config, file, history, mut overrides, store } = beginning;
         let mut registry = Registry::new(store);
         let started_with = (config.server.clone(), config.access_log.clone());
-        let snapshot = Arc::new(Snapshot::compile(config, 1, &mut registry)?);
+        let revision = history.back().map_or(1, |last| last.revision + 1);
+        let lifted = overrides.lift_for(&config);
+        let snapshot = Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?;
         resolve_new(&snapshot).await;
-        registry.store().configure(&snapshot.certificates, snapshot.config.tls.unknown_name);
-        metrics.certificates(&registry.store().expiries());
-        reconcile(&metrics, &snapshot);
-        metrics.loaded(SystemTime::now());
-        statuses.send_modify(|status| status.revision = 1);
-        let publisher = Publisher::new(snapshot);
-        Ok(Self {
-            publisher,
+        let file_text = file.as_ref().map(|(path, bytes)| file_text(path.clone(), bytes));
+        let mut this = Self {
+            publisher: Publisher::new(Arc::new(snapshot.clone())),
             registry,
-            metrics,
-            statuses,
+            outlets,
             started_with,
-            file,
-            revision: 1,
-            seen: Some((bytes, live(1))),
-        })
+            file: file_text,
+            config,
+            overrides,
+            history: Arc::new(history),
+            revision,
+            seen: file.map(|(_, bytes)| (bytes, live(revision))),
+        };
+        this.serve_certificates(&snapshot);
+        this.count(&snapshot);
+        this.outlets.metrics.loaded(SystemTime::now());
+        tell_lifted(revision, &lifted);
+        let record = this.record(&Origin::of("start", "start".to_owned()), Vec::new());
+        this.remember(record).await;
+        Ok(this)
     }
 
     /// The reading side, for workers.
@@ -96,66 +137,214 @@ impl Controller {
                 {
                     return outcome.clone();
                 }
-                let outcome = self.load(&bytes, source).await;
-                self.seen = Some((bytes, outcome.clone()));
-                outcome
+                self.load(bytes, source.into(), false).await
             }
             Command::Refresh { source } => {
-                let config = self.publisher.published().current().config.clone();
-                self.take(config, source).await
-            }
-            Command::Steer { .. } => {
-                Outcome::Refused(Refused { error: "not yet".to_owned(), reason: RefusedReason::Invalid })
+                let config = self.config.clone();
+                self.take(config, source.into(), false).await
             }
             Command::Unreadable { error, source } => {
                 self.seen = None;
-                self.refuse(source, 1, error)
+                self.refuse(source.as_str(), 1, error)
+            }
+            Command::Steer { steer, driver } => {
+                let (name, is_dry) = (steer.verb.name(), steer.dry_run);
+                let outcome = self.steer(steer, driver).await;
+                if !is_dry {
+                    self.outlets.metrics.commanded(name, matches!(outcome, Outcome::Live(_)));
+                }
+                outcome
             }
         }
     }
 
-    async fn load(&mut self, bytes: &[u8], source: Source) -> Outcome {
-        let shown = self.file.display().to_string();
-        let loaded = match read(bytes, &shown) {
-            Ok(loaded) => loaded,
-            Err(unusable) => return self.refuse(source, unusable.problems, unusable.report),
+    async fn load(&mut self, bytes: Vec<u8>, origin: Origin, is_dry: bool) -> Outcome {
+        let Some(path) = self.file.as_ref().map(|file| file.path.clone()) else {
+            let error = "it was started without a file: there is none to read".to_owned();
+            return Outcome::Refused(Refused { error, reason: RefusedReason::Invalid });
         };
-        self.take(loaded, source).await
+        let outcome = match text::read(&bytes, &path.display().to_string()) {
+            Ok(config) => self.take(config, origin, is_dry).await,
+            Err(unusable) if is_dry => refused_configuration(unusable.report),
+            Err(unusable) => self.refuse(origin.via, unusable.problems, unusable.report),
+        };
+        if is_dry {
+            return outcome;
+        }
+        if let Outcome::Live(_) = outcome {
+            self.file = Some(file_text(path, &bytes));
+            self.outlets.statuses.send_modify(|status| status.file.clone_from(&self.file));
+        }
+        self.seen = Some((bytes, outcome.clone()));
+        outcome
     }
 
-    async fn take(&mut self, config: Config, source: Source) -> Outcome {
-        let snapshot = match Snapshot::compile(config, self.revision + 1, &mut self.registry) {
-            Ok(snapshot) => Arc::new(snapshot),
-            Err(error) => return self.refuse(source, 1, format!("error: {error}")),
+    /// Serves by a configuration and what is laid on it.
+    async fn take(&mut self, config: Config, origin: Origin, is_dry: bool) -> Outcome {
+        let mut overrides = self.overrides.clone();
+        let lifted = overrides.lift_for(&config);
+        let laid = overrides.laid_on(&config);
+        let snapshot = match Snapshot::compile(laid, self.revision + 1, &mut self.registry) {
+            Ok(snapshot) => snapshot,
+            Err(error) if is_dry => return refused_configuration(format!("error: {error}")),
+            Err(error) => return self.refuse(origin.via, 1, format!("error: {error}")),
         };
+        let changes = changes(&self.overrides.states(&self.config), &overrides.states(&config));
+        if is_dry {
+            return self.would(changes);
+        }
         resolve_new(&snapshot).await;
-        self.revision += 1;
-        self.publish(snapshot, source);
-        live(self.revision)
-    }
-
-    fn publish(&self, snapshot: Arc<Snapshot>, source: Source) {
-        self.tell_what_needs_restart(&snapshot.config);
-        self.registry.store().configure(&snapshot.certificates, snapshot.config.tls.unknown_name);
-        self.metrics.certificates(&self.registry.store().expiries());
-        reconcile(&self.metrics, &snapshot);
+        self.tell_what_needs_restart(&config);
+        self.serve_certificates(&snapshot);
+        self.outlets.metrics.reloaded(SystemTime::now());
+        self.outlets.statuses.send_modify(|status| status.refused = None);
+        (self.config, self.overrides) = (config, overrides);
+        let (source, revision) = (origin.via, snapshot.revision);
         let (routes, backends) = (snapshot.routes.len(), snapshot.backends.len());
-        self.publisher.publish(snapshot);
-        self.metrics.reloaded(SystemTime::now());
-        self.statuses.send_modify(|status| {
-            status.revision = self.revision;
-            status.refused = None;
-        });
-        let (revision, source) = (self.revision, source.as_str());
+        let applied = self.go_live(snapshot, &origin, changes).await;
         Event::from(ConfigEvent::Applied { revision, source, routes, backends }).log();
+        tell_lifted(revision, &lifted);
+        applied
     }
 
-    fn refuse(&self, source: Source, problems: usize, report: String) -> Outcome {
-        self.metrics.reload_failed();
-        let (revision, source) = (self.revision, source.as_str());
+    async fn steer(&mut self, steer: Steer, driver: Driver) -> Outcome {
+        if let Some(wanted) = steer.if_revision.filter(|wanted| *wanted != self.revision) {
+            let error = format!("revision {} is live, not {wanted}: look again, then decide", self.revision);
+            return Outcome::Refused(Refused { error, reason: RefusedReason::StaleRevision });
+        }
+        let route = steer.route.as_deref();
+        let standing = Standing {
+            file: &self.config,
+            overrides: &self.overrides,
+            history: &self.history,
+            now: since_1970(SystemTime::now()).as_secs(),
+        };
+        let mut origin = Origin::of_driver(&steer, driver);
+        let wanted = match &steer.verb {
+            Verb::Shift { backend, to } => standing.shift(route, backend, *to),
+            Verb::Rollback => standing.rollback(route),
+            Verb::Mode(mode) => standing.mode(route, *mode),
+            Verb::Undo { revision } => standing.undo(route, *revision).map(|(overrides, target)| {
+                origin.undoes = Some(target);
+                overrides
+            }),
+            Verb::Reload => return self.reload(origin, steer.dry_run).await,
+            Verb::Drain => return self.drain(steer.dry_run),
+        };
+        match wanted {
+            Ok(overrides) => self.lay(overrides, &origin, steer.dry_run).await,
+            Err(refused) => Outcome::Refused(refused),
+        }
+    }
+
+    /// Serves by the same file and other overrides. Nothing is read for it, so nothing can be in its way.
+    async fn lay(&mut self, overrides: Overrides, origin: &Origin, is_dry: bool) -> Outcome {
+        let changes = changes(&self.overrides.states(&self.config), &overrides.states(&self.config));
+        if is_dry || changes.is_empty() {
+            let outcome = self.would(changes);
+            return if is_dry { outcome } else { live(self.revision) };
+        }
+        let routes = overrides.laid_on(&self.config).routes;
+        self.overrides = overrides;
+        let snapshot = self.published().current().steered(routes, self.revision + 1);
+        self.go_live(snapshot, origin, changes).await
+    }
+
+    async fn reload(&mut self, origin: Origin, is_dry: bool) -> Outcome {
+        let read = self.file.as_ref().map(|file| file::read(&file.path));
+        match read {
+            Some(Err(error)) => refused_configuration(format!("error: {error}")),
+            Some(Ok(bytes)) => self.load(bytes, origin, is_dry).await,
+            None => self.load(Vec::new(), origin, is_dry).await,
+        }
+    }
+
+    fn drain(&self, is_dry: bool) -> Outcome {
+        if !is_dry {
+            self.outlets.ending.notify_one();
+        }
+        let timeout = self.started_with.0.drain_timeout.as_secs();
+        let will = if is_dry { "would finish" } else { "finishes" };
+        let note = format!("it {will} what is in flight, for {timeout} s at the most, and ends");
+        self.answer(Vec::new(), vec![note], is_dry)
+    }
+
+    /// Publishes, waits for the workers, then keeps the record of it.
+    async fn go_live(&mut self, snapshot: Snapshot, origin: &Origin, changes: Vec<Change>) -> Outcome {
+        self.revision = snapshot.revision;
+        self.count(&snapshot);
+        self.publisher.publish(Arc::new(snapshot));
+        let mut notes = Vec::new();
+        if !self.publisher.seen(SEEN_WITHIN).await {
+            notes.push("a worker is busy: its next request is the first to see the change".to_owned());
+        }
+        let record = self.record(origin, changes.clone());
+        let kept = self.remember(record).await;
+        if let Some(Kept::NotYet(reason)) = &kept {
+            notes.push(format!("it is live, but not kept: a restart would forget it: {reason}"));
+        }
+        let kept = kept == Some(Kept::Yes);
+        Outcome::Live(Applied { revision: self.revision, dry_run: false, changes, notes, kept })
+    }
+
+    fn record(&self, origin: &Origin, changes: Vec<Change>) -> Record {
+        let Origin { actor, via, command, reason, undoes } = origin.clone();
+        let at = jiff::Timestamp::now().to_string();
+        Record { revision: self.revision, at, actor, via: via.to_owned(), command, reason, changes, undoes }
+    }
+
+    /// Puts a record into history, status and journal; says whether it is kept, where there is a journal.
+    async fn remember(&mut self, record: Record) -> Option<Kept> {
+        let record = Arc::new(record);
+        let history = Arc::make_mut(&mut self.history);
+        history.push_back(Arc::clone(&record));
+        while history.len() > HISTORY {
+            history.pop_front();
+        }
+        let routes = routes(&self.config, &self.overrides);
+        self.outlets.statuses.send_modify(|status| {
+            status.revision = self.revision;
+            status.history = Arc::clone(&self.history);
+            status.routes = routes;
+            status.file.clone_from(&self.file);
+        });
+        let journal = self.outlets.journal.as_ref()?;
+        Some(journal.keep(Entry { record, overrides: self.overrides.clone() }).await)
+    }
+
+    fn would(&self, changes: Vec<Change>) -> Outcome {
+        self.answer(changes, Vec::new(), true)
+    }
+
+    fn answer(&self, changes: Vec<Change>, notes: Vec<String>, dry_run: bool) -> Outcome {
+        Outcome::Live(Applied { revision: self.revision, dry_run, changes, notes, kept: true })
+    }
+
+    fn refuse(&self, source: &str, problems: usize, report: String) -> Outcome {
+        self.outlets.metrics.reload_failed();
+        let revision = self.revision;
         Event::from(ConfigEvent::Refused { revision, source, problems, report: &report }).log();
-        self.statuses.send_modify(|status| status.refused = Some(report.clone()));
-        Outcome::Refused(Refused { error: report, reason: RefusedReason::Configuration })
+        self.outlets.statuses.send_modify(|status| status.refused = Some(report.clone()));
+        refused_configuration(report)
+    }
+
+    fn serve_certificates(&self, snapshot: &Snapshot) {
+        self.registry.store().configure(&snapshot.certificates, snapshot.config.tls.unknown_name);
+        self.outlets.metrics.certificates(&self.registry.store().expiries());
+    }
+
+    /// Brings the series in line with what is about to be published.
+    fn count(&self, snapshot: &Snapshot) {
+        let shares = snapshot.shares().map(|(route, backend, weight_ratio)| Share {
+            route: route.name.as_str(),
+            backend: backend.as_str(),
+            weight_ratio,
+            mode: route.mode.as_str(),
+        });
+        let shares: Vec<Share<'_>> = shares.collect();
+        self.outlets.metrics.reconcile(&shares);
+        self.outlets.metrics.revision(snapshot.revision);
+        self.outlets.metrics.overridden(self.overrides.since());
     }
 
     fn tell_what_needs_restart(&self, config: &Config) {
@@ -165,8 +354,10 @@ impl Controller {
             ("server.https", server.https == config.server.https),
             ("server.proxy_protocol", server.proxy_protocol == config.server.proxy_protocol),
             ("server.metrics", server.metrics == config.server.metrics),
+            ("server.admin", server.admin == config.server.admin),
             ("server.workers", server.workers == config.server.workers),
             ("server.drain_timeout", server.drain_timeout == config.server.drain_timeout),
+            ("state.dir", self.config.state_dir == config.state_dir),
             ("access_log", *access_log == config.access_log),
         ] {
             if !same {
@@ -176,111 +367,57 @@ impl Controller {
     }
 }
 
+/// Where a revision comes from.
+#[derive(Debug, Clone)]
+struct Origin {
+    actor: String,
+    via: &'static str,
+    command: String,
+    reason: Option<String>,
+    undoes: Option<u64>,
+}
+
+impl Origin {
+    fn of(via: &'static str, command: String) -> Self {
+        Self { actor: "crossfade".to_owned(), via, command, reason: None, undoes: None }
+    }
+
+    fn of_driver(steer: &Steer, driver: Driver) -> Self {
+        let (command, reason) = (command(steer), steer.reason.clone());
+        Self { actor: driver.actor, via: driver.via, command, reason, undoes: None }
+    }
+}
+
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        let command = match source {
+            Source::File | Source::Hangup => "load",
+            Source::Certificates => "refresh",
+        };
+        Self::of(source.as_str(), command.to_owned())
+    }
+}
+
 fn live(revision: u64) -> Outcome {
     let (changes, notes) = (Vec::new(), Vec::new());
-    Outcome::Live(Applied { revision, dry_run: false, changes, notes, kept: false })
+    Outcome::Live(Applied { revision, dry_run: false, changes, notes, kept: true })
 }
 
-/// A text that can't be served by.
-#[derive(Debug)]
-pub struct Unusable {
-    /// Everything that is wrong with it, as shown to its author.
-    pub report: String,
-    /// How many problems.
-    pub problems: usize,
+fn refused_configuration(error: String) -> Outcome {
+    Outcome::Refused(Refused { error, reason: RefusedReason::Configuration })
 }
 
-/// Reads a configuration file's bytes; warnings go to the log.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn read(bytes: &[u8], file: &str) -> Result<Config, Unusable> {
-    let text = std::str::from_utf8(bytes).map_err(|error| Unusable {
-        report: format!("error: {file} isn't UTF-8 at byte {}; save it as UTF-8", error.valid_up_to()),
-        problems: 1,
-    })?;
-    match config::load(text, &|name| std::env::var(name).ok()) {
-        Ok(loaded) => {
-            warn_of(&loaded.warnings, file);
-            Ok(loaded.config)
-        }
-        Err(problems) => {
-            let count = problems.0.len();
-            Err(Unusable { report: problems.render(file, text, false), problems: count })
-        }
+/// Text that was taken is UTF-8.
+fn file_text(path: PathBuf, bytes: &[u8]) -> Arc<FileText> {
+    Arc::new(FileText { path, text: String::from_utf8_lossy(bytes).into_owned() })
+}
+
+fn tell_lifted(revision: u64, routes: &[String]) {
+    for route in routes {
+        Event::from(ConfigEvent::Lifted { revision, route }).log();
     }
 }
 
-fn warn_of(warnings: &[Problem], file: &str) {
-    for warning in warnings {
-        tracing::warn!(
-            event = "config.warning",
-            "{file}:{}: {}; {}",
-            warning.line,
-            warning.message,
-            warning.remedy
-        );
-    }
-}
-
-fn reconcile(metrics: &Metrics, snapshot: &Snapshot) {
-    let shares: Vec<Share<'_>> = snapshot
-        .shares()
-        .map(|(route, backend, weight_ratio)| Share {
-            route: route.as_str(),
-            backend: backend.as_str(),
-            weight_ratio,
-        })
-        .collect();
-    metrics.reconcile(&shares);
-    metrics.revision(snapshot.revision);
-}
-
-/// Looks new names up, for a bounded time: a new backend should be ready when it is live, and one that can't be
-/// resolved must not hold back the others. Nor may it hold back a rollback: names that failed before are left to
-/// [`keep_addresses_fresh`].
-async fn resolve_new(snapshot: &Snapshot) {
-    let new: Vec<Arc<Endpoint>> =
-        snapshot.endpoints().filter(|endpoint| endpoint.is_new()).cloned().collect();
-    tell_of_lookups(snapshot, refresh_all(&new, DNS_FIRST).await);
-}
-
-/// Keeps the addresses of all names fresh, for ever; names without any are asked for more often.
-pub async fn keep_addresses_fresh(published: Published) {
-    let mut last = Instant::now();
-    loop {
-        tokio::time::sleep(DNS_RETRY).await;
-        let all = last.elapsed() >= DNS_REFRESH;
-        if all {
-            last = Instant::now();
-        }
-        let snapshot = published.current();
-        let due = snapshot.endpoints().filter(|endpoint| all || endpoint.is_unresolved());
-        let due: Vec<Arc<Endpoint>> = due.cloned().collect();
-        tell_of_lookups(&snapshot, refresh_all(&due, DNS_REFRESH).await);
-    }
-}
-
-fn tell_of_lookups(snapshot: &Snapshot, outcomes: Vec<(Arc<Endpoint>, Result<bool, LookupError>)>) {
-    for (endpoint, outcome) in outcomes {
-        let (backend, host) = (backend_of(snapshot, &endpoint), endpoint.url.host().unwrap_or_default());
-        let news = endpoint.looked_up(outcome.is_ok());
-        match outcome {
-            // Told once, not with each lookup.
-            Err(_) if !news => {}
-            Ok(false) => {}
-            Ok(true) => {
-                let addresses: Vec<_> = endpoint.addresses().iter().map(std::net::SocketAddr::ip).collect();
-                Event::from(ConfigEvent::Addresses { backend, host, addresses: &addresses }).log();
-            }
-            Err(error) => Event::from(ConfigEvent::LookupFailed { backend, host, error: &error }).log(),
-        }
-    }
-}
-
-fn backend_of<'a>(snapshot: &'a Snapshot, endpoint: &Arc<Endpoint>) -> &'a str {
-    let holds =
-        |backend: &crate::snapshot::Backend| backend.endpoints.iter().any(|e| Arc::ptr_eq(e, endpoint));
-    let at = snapshot.backends.iter().position(holds);
-    at.map_or("", |at| snapshot.config.backends[at].name.as_str())
+fn since_1970(now: SystemTime) -> Duration {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -5,5 +5,11 @@
 
 pub mod command;
 pub mod controller;
+pub mod journal;
+pub mod names;
+pub mod overrides;
 pub mod record;
+mod shown;
 pub mod status;
+pub mod steering;
+pub mod text;

@@ -21,6 +21,9 @@ pub enum Error {
     /// The visitor is sent elsewhere: to TLS.
     #[error("the visitor is sent to https")]
     Moved,
+    /// The route is in maintenance.
+    #[error("the route is in maintenance")]
+    Maintenance,
     /// It is the backend.
     #[error("the backend failed: {}", .0.reason())]
     Backend(Failure),
@@ -33,6 +36,7 @@ impl Error {
             Self::Refused(refusal) => refusal.status(),
             // The method and the body are to come again (RFC 9110 section 15.4.9).
             Self::Moved => StatusCode::PERMANENT_REDIRECT,
+            Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
             Self::Backend(failure) => failure.status(),
         }
     }
@@ -42,6 +46,7 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.reason(),
             Self::Moved => "https",
+            Self::Maintenance => "maintenance",
             Self::Backend(failure) => failure.reason(),
         }
     }
@@ -50,7 +55,7 @@ impl Error {
     pub fn closes(self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.closes(),
-            Self::Moved | Self::Backend(_) => false,
+            Self::Moved | Self::Maintenance | Self::Backend(_) => false,
         }
     }
 }

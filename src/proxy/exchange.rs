@@ -254,7 +254,7 @@ impl Exchange {
         match error {
             Error::Refused(refusal) => self.downstream.worker.metrics.rejected(refusal.reason()),
             Error::Backend(failure) => self.series().failure(failure.reason()),
-            Error::Moved => {}
+            Error::Moved | Error::Maintenance => {}
         }
     }
 

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::config::model::Mode;
 use crate::headers::authority::parse_authority;
 use crate::headers::origin::{Origin, Scheme};
 use crate::headers::outgoing::{self, Outgoing, client_value};
@@ -141,6 +142,10 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<P
     }
     secure(exchange, &origin, &parts.uri)?;
     let route = route(exchange, &origin, &parts.uri)?;
+    // The platforms' own certificates go on renewing.
+    if !challenged && exchange.view.snapshot.config.routes[route].mode == Mode::Maintenance {
+        return Err(Error::Maintenance);
+    }
     let choice = match challenged {
         true => challenge::first(exchange, route),
         false => chosen(exchange, route, &origin, &parts.headers),

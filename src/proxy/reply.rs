@@ -4,9 +4,10 @@
 //! repeat a byte of the request but its id, which was checked.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::config::limits::MAINTENANCE_RETRY;
 use crate::headers::names;
 use crate::proxy::answer::Answer;
 use crate::proxy::error::Error;
@@ -36,6 +37,9 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
+    if error == Error::Maintenance {
+        headers.insert(RETRY_AFTER, HeaderValue::from(MAINTENANCE_RETRY.as_secs()));
+    }
     if error.closes() && http1 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -63,6 +67,7 @@ fn text(error: Error, id: &str, json: bool) -> String {
 fn advice(error: Error) -> &'static str {
     match (error, error.status()) {
         (Error::Moved, _) => "This site is at https://.",
+        (Error::Maintenance, _) => "This site is being worked on. Please come back in a moment.",
         (Error::Backend(_), StatusCode::GATEWAY_TIMEOUT) => {
             "The site took too long to answer. Please try again in a moment."
         }

@@ -20,7 +20,7 @@ use crate::server::connection;
 use crate::server::drain::{Closing, Draining, Phase};
 use crate::server::listener::Listener;
 use crate::server::opening::Manner;
-use crate::snapshot::publish::Published;
+use crate::snapshot::publish::{Attendance, Published};
 use crate::telemetry::access_log::{Buffer, Sink};
 use crate::telemetry::events::Event;
 use crate::telemetry::metrics::{Connections, Metrics};
@@ -41,6 +41,8 @@ pub struct Seed {
     pub handed: mpsc::Receiver<Accepted>,
     /// The live snapshot.
     pub published: Published,
+    /// The word that it routes by it.
+    pub attendance: Attendance,
     /// Our proofs to certificate authorities.
     pub challenges: Challenges,
     /// Where it counts.
@@ -70,6 +72,7 @@ async fn run(seed: Seed) -> usize {
         balance,
         handed,
         published,
+        attendance,
         challenges,
         metrics,
         sink,
@@ -108,6 +111,7 @@ async fn run(seed: Seed) -> usize {
     }
     tokio::task::spawn_local(take_handed(handed, Rc::clone(&room), draining.clone()));
     tokio::task::spawn_local(close(Rc::clone(&room.closing), draining.clone()));
+    tokio::task::spawn_local(attend(attendance, Rc::clone(&worker)));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     tokio::task::spawn_local(flush(Rc::clone(&worker)));
 
@@ -209,6 +213,15 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
 async fn close(closing: Rc<Closing>, mut draining: Draining) {
     draining.reached(Phase::Closing).await;
     closing.begin();
+}
+
+/// Says of each revision that it is seen. A request takes its view and is routed without a pause, so none is under way
+/// by an older one while this task runs.
+async fn attend(mut attendance: Attendance, worker: Rc<Worker>) {
+    loop {
+        attendance.has_seen(worker.snapshot().revision);
+        attendance.changed().await;
+    }
 }
 
 async fn sweep(worker: Rc<Worker>) {

@@ -20,7 +20,7 @@ use crate::tls::certificate::Certificate;
 use crate::upstream::endpoint::{Endpoint, sni};
 
 /// What serves requests.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Its number, growing by one with each publication.
     pub revision: u64,
@@ -65,10 +65,19 @@ impl Snapshot {
         Ok(Self { revision, config, router, routes, backends, tls, hsts, read_at, certificates })
     }
 
+    /// The same with other weights, pins and modes: `routes` are this one's own, changed in nothing else. It reads no
+    /// file, so that a way back stays open whatever has become of them.
+    #[must_use]
+    pub fn steered(&self, routes: Vec<model::Route>, revision: u64) -> Self {
+        debug_assert_eq!(routes.len(), self.routes.len(), "a route has been added");
+        let config = Config { routes, ..self.config.clone() };
+        Self { revision, config, ..self.clone() }
+    }
+
     /// Every pair of route and backend with the backend's share in 0..=1.
-    pub fn shares(&self) -> impl Iterator<Item = (&Name, &Name, f64)> {
+    pub fn shares(&self) -> impl Iterator<Item = (&model::Route, &Name, f64)> {
         self.config.routes.iter().zip(&self.routes).flat_map(|(route, compiled)| {
-            compiled.names.iter().enumerate().map(|(at, name)| (&route.name, name, route.weights.ratio(at)))
+            compiled.names.iter().enumerate().map(move |(at, name)| (route, name, route.weights.ratio(at)))
         })
     }
 
@@ -79,7 +88,7 @@ impl Snapshot {
 }
 
 /// What of a route isn't in its model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Route {
     /// The names of its backends, by place in the route.
     pub names: Vec<Name>,
@@ -93,7 +102,7 @@ impl Route {
 }
 
 /// A backend, ready to be asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Backend {
     /// Its addresses, at least one.
     pub endpoints: Vec<Arc<Endpoint>>,
@@ -136,7 +145,7 @@ impl Backend {
 }
 
 /// Which `Host` a backend gets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Host {
     /// The endpoint's own authority.
     Own,

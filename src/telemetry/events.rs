@@ -98,6 +98,8 @@ impl Event<'_> {
 pub enum ConfigEvent<'a> {
     /// A snapshot serves.
     Applied { revision: u64, source: &'a str, routes: usize, backends: usize },
+    /// What commands had laid on a route was lifted: the file says something else now than it did then.
+    Lifted { revision: u64, route: &'a str },
     /// A configuration was refused; `revision` serves on. `report` names every problem.
     Refused { revision: u64, source: &'a str, problems: usize, report: &'a dyn Display },
     /// A value that takes effect at the next start only has changed.
@@ -115,6 +117,12 @@ impl ConfigEvent<'_> {
         match self {
             Self::Applied { revision, source, routes, backends } => {
                 info!(event = "config.applied", revision, source, routes, backends, "configuration applied");
+            }
+            Self::Lifted { revision, route } => {
+                warn!(
+                    event = "override.lifted",
+                    revision, route, "the file says something else now, and wins"
+                );
             }
             Self::Refused { revision, source, problems, report } => {
                 error!(event = "config.refused", revision, source, problems, %report, "configuration refused");

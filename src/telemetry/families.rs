@@ -165,10 +165,9 @@ fn weight(total: &Totals, out: &mut Vec<Sample>) {
 
 fn of_routes(pairs: &Pairs) -> [Family; 2] {
     let (mut modes, mut held) = (Vec::new(), Vec::new());
-    for route in &pairs.routes() {
+    for (route, now) in &pairs.modes() {
         for mode in ["open", "read-only", "hold", "maintenance", "redirect"] {
-            // Every route is open: no other mode can be asked for yet.
-            let level = if mode == "open" { 1.0 } else { 0.0 };
+            let level = if mode == *now { 1.0 } else { 0.0 };
             modes.push(sample(&[("route", route), ("mode", mode)], Value::Gauge(level)));
         }
         held.push(sample(&[("route", route)], Value::Gauge(0.0)));

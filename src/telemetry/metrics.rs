@@ -101,6 +101,23 @@ impl Metrics {
         self.0.process.last_reload_successful.set(0);
     }
 
+    /// Somebody's command was carried out, or refused. Its name is one of [`COMMAND_NAMES`].
+    pub fn commanded(&self, name: &'static str, applied: bool) {
+        let result = if applied { "applied" } else { "refused" };
+        self.0.process.commands.with_label_values(&[name, result]).inc();
+    }
+
+    /// These routes differ from what the file says, each since so many seconds after 1970; no others.
+    pub fn overridden<'a>(&self, since: impl Iterator<Item = (&'a str, u64)>) {
+        self.0.process.overrides.reset();
+        since.for_each(|(route, at)| self.0.process.overrides.with_label_values(&[route]).set(at as f64));
+    }
+
+    /// Whether everything that was changed would survive a restart.
+    pub fn kept(&self, kept: bool) {
+        self.0.process.state_kept.set(i64::from(kept));
+    }
+
     /// A request was refused for what the visitor sent. A reason that isn't among [`Reasons::rejections`]
     /// counts as `other`.
     pub fn rejected(&self, reason: &'static str) {
@@ -183,7 +200,8 @@ struct Inner {
     process: Process,
 }
 
-/// The families without a route or backend. One label each at most: `pairs` says why.
+/// The families without a pair. Where one has two labels, no values of them run together to the same text, on which
+/// `pairs` says more.
 #[derive(Debug)]
 struct Process {
     connections_open: IntGaugeVec,
@@ -196,6 +214,9 @@ struct Process {
     panics: IntCounter,
     certificate_expiry: GaugeVec,
     refused_connections: IntCounterVec,
+    commands: IntCounterVec,
+    overrides: GaugeVec,
+    state_kept: IntGauge,
 }
 
 impl Process {
@@ -209,6 +230,12 @@ impl Process {
         for reason in RefusedConnection::ALL {
             refused_connections.with_label_values(&[reason.as_str()]);
         }
+        let commands = add(registry, IntCounterVec::new(opts(COMMANDS), &["command", "result"]));
+        for name in COMMAND_NAMES {
+            for result in ["applied", "refused"] {
+                commands.with_label_values(&[name, result]);
+            }
+        }
         Self {
             connections_open: add(registry, IntGaugeVec::new(opts(CONNECTIONS), &["listener"])),
             worker_connections_open: add(registry, IntGaugeVec::new(opts(WORKER_CONNECTIONS), &["worker"])),
@@ -220,6 +247,9 @@ impl Process {
             panics: add(registry, IntCounter::with_opts(opts(PANICS))),
             certificate_expiry: add(registry, GaugeVec::new(opts(CERTIFICATE_EXPIRY), &["name"])),
             refused_connections,
+            commands,
+            overrides: add(registry, GaugeVec::new(opts(OVERRIDES), &["route"])),
+            state_kept: add(registry, IntGauge::with_opts(opts(STATE_KEPT))),
         }
     }
 }
@@ -250,6 +280,20 @@ const CERTIFICATE_EXPIRY: Named = (
 );
 const REFUSED: Named =
     ("crossfade_refused_connections_total", "Visitors' connections closed before a request, by reason.");
+
+const COMMANDS: Named = (
+    "crossfade_commands_total",
+    "Commands of people, dry runs aside, by what was asked and what came of it.",
+);
+const OVERRIDES: Named = (
+    "crossfade_override_timestamp_seconds",
+    "Since when commands have a route differ from the file, in seconds since 1970.",
+);
+const STATE_KEPT: Named =
+    ("crossfade_state_kept", "1 if a restart would find every change again, 0 if some would be forgotten.");
+
+/// Every command there is.
+pub const COMMAND_NAMES: [&str; 6] = ["shift", "rollback", "undo", "mode", "reload", "drain"];
 
 /// Why a connection ends before its first request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,8 @@ fn metrics(shares: &[(&str, &str, f64)]) -> Metrics {
 }
 
 fn reconcile(metrics: &Metrics, shares: &[(&str, &str, f64)]) {
-    let share = |&(route, backend, weight_ratio): &(_, _, _)| Share { route, backend, weight_ratio };
+    let share =
+        |&(route, backend, weight_ratio): &(_, _, _)| Share { route, backend, weight_ratio, mode: "open" };
     metrics.reconcile(&shares.iter().map(share).collect::<Vec<_>>());
 }
 

@@ -10,7 +10,7 @@
 // sum of one pair, never while a request is counted.
 #![expect(clippy::disallowed_types, reason = "no request is counted under these locks")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,11 +25,13 @@ pub(super) struct Pairs {
     reasons: Reasons,
     pairs: Mutex<BTreeMap<Key, Arc<Pair>>>,
     backends: Mutex<BTreeMap<String, Arc<BackendCounts>>>,
+    modes: Mutex<BTreeMap<String, &'static str>>,
 }
 
 impl Pairs {
     pub(super) fn new(reasons: Reasons) -> Self {
-        let this = Self { reasons, pairs: Mutex::default(), backends: Mutex::default() };
+        let this =
+            Self { reasons, pairs: Mutex::default(), backends: Mutex::default(), modes: Mutex::default() };
         this.reconcile(&[]);
         this
     }
@@ -64,6 +66,7 @@ impl Pairs {
         shares.iter().for_each(|share| keep(share.route, share.backend, Some(share.weight_ratio)));
         keep(NONE, NONE, None);
         drop(pairs);
+        *lock(&self.modes) = shares.iter().map(|share| (share.route.to_owned(), share.mode)).collect();
 
         let mut backends = lock(&self.backends);
         backends.retain(|name, _| shares.iter().any(|share| share.backend == name));
@@ -90,10 +93,9 @@ impl Pairs {
         lock(&self.backends).iter().map(|(name, counts)| (name.clone(), Arc::clone(counts))).collect()
     }
 
-    /// The names of all routes, without [`NONE`].
-    pub(super) fn routes(&self) -> BTreeSet<String> {
-        let named = |(route, _): &Key| (route != NONE).then(|| route.clone());
-        lock(&self.pairs).keys().filter_map(named).collect()
+    /// Every route with its mode.
+    pub(super) fn modes(&self) -> BTreeMap<String, &'static str> {
+        lock(&self.modes).clone()
     }
 }
 
@@ -106,6 +108,8 @@ pub struct Share<'a> {
     pub backend: &'a str,
     /// The share of the route's requests it gets, 0 to 1.
     pub weight_ratio: f64,
+    /// The mode of the route.
+    pub mode: &'static str,
 }
 
 /// The sum of one pair's counts.

@@ -14,8 +14,8 @@ const PURE_FILES: [&str; 4] =
 const PURE_HEAD: &str = "//! Pure: ";
 /// The packages that pure code may use.
 const VALUES: [&str; 8] = ["http", "serde", "toml", "ipnet", "xxhash_rust", "itoa", "bytes", "memchr"];
-/// One more: it only derives.
-const DERIVES: &str = "thiserror";
+/// Two more: they only derive.
+const DERIVES: [&str; 2] = ["thiserror", "utoipa"];
 /// What of std isn't a function of its arguments: clocks, global state, the world outside.
 const IMPURE_STD: [&str; 16] = [
     "Instant::now",
@@ -65,7 +65,8 @@ pub(crate) fn forbidden(files: &[Source]) -> Vec<String> {
 
 /// What pure code does that it mustn't; `packages` are the names of everything in Cargo.toml.
 pub(crate) fn impurities(files: &[Source], packages: &[String]) -> Vec<String> {
-    let others = packages.iter().filter(|name| !VALUES.contains(&name.as_str()) && *name != DERIVES);
+    let others =
+        packages.iter().filter(|name| !VALUES.contains(&name.as_str()) && !DERIVES.contains(&name.as_str()));
     let others: Vec<&str> = others.map(String::as_str).collect();
     let pure = files.iter().filter(|file| is_pure(file));
     pure.flat_map(|file| [foreign(file, &others), outside(file), worldly(file)].concat()).collect()

@@ -79,7 +79,12 @@ impl Source {
 
     fn test_module(&self, at: usize) -> Option<String> {
         let (item, path) = attributes(&self.text[at..]);
-        let name = item.trim_start_matches("pub ").strip_prefix("mod ")?.split_once(';')?.0;
+        let name = item
+            .trim_start_matches("pub ")
+            .trim_start_matches("pub(super) ")
+            .strip_prefix("mod ")?
+            .split_once(';')?
+            .0;
         let (folder, file) = self.path.rsplit_once('/')?;
         let inner = file.trim_end_matches(".rs");
         Some(match path {

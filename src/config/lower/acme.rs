@@ -1,4 +1,4 @@
-//! `[acme]` and `[state]`: which certificates to order, from whom, and where they are kept.
+//! `[acme]`: which certificates to order, and from whom.
 //!
 //! `lower` calls it. It must never look a name up, nor agree to anything by itself.
 
@@ -11,6 +11,7 @@ use crate::config::address;
 use crate::config::file::{Section, Text, Value};
 use crate::config::kinds;
 use crate::config::limits;
+use crate::config::lower::state::{DIR_FORM, State, path};
 use crate::config::model::{Acme, AcmeChallenge, Server, Tls};
 use crate::config::problem::{Fault, Notes, Span, quoted};
 
@@ -19,22 +20,13 @@ const DIRECTORY_FORM: &str =
     "write the authority's directory: \"https://acme-v02.api.letsencrypt.org/directory\"";
 const EMAIL_FORM: &str = "write one address: email = \"ops@example.com\"";
 const CA_FORM: &str = "write the path of a PEM file: ca_file = \"/etc/ssl/internal-ca.pem\"";
-const DIR_FORM: &str = "say where certificates are kept: [state] dir = \"/var/lib/crossfade\"";
 const TERMS: &str = "read the authority's terms, then say: agree_to_terms = true";
 
-/// Both sections; nothing where no certificate is ordered.
-pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Acme> {
-    let mut state = file.section("state", notes);
-    let state_dir = state.read("dir", notes, |value, notes| path(value, DIR_FORM, notes));
+/// The section; nothing where no certificate is ordered.
+pub(super) fn read(file: &mut Section<'_>, state: &State, notes: &mut Notes<'_>) -> Option<Acme> {
     let mut section = file.section("acme", notes);
-    if state.is_there() && !section.is_there() {
-        let message = "[state] is without effect: nothing but [acme] keeps anything there";
-        notes.warn(&state.at, Fault::new(message, "leave it out, or ignore this"));
-    }
-    let has_dir = state.has("dir");
-    state.finish(notes);
-    let acme = read_acme(&mut section, state_dir, notes);
-    if section.is_there() && !has_dir {
+    let acme = read_acme(&mut section, state.dir.clone(), notes);
+    if section.is_there() && !state.is_named {
         notes.wrong(&section.at, Fault::new("[acme] has nowhere to keep certificates", DIR_FORM));
     }
     section.finish(notes);
@@ -146,14 +138,4 @@ fn email(text: &str) -> Result<String, Fault> {
         Some(_) if plain && text.len() <= limits::HOST_SIZE => Ok(text.to_owned()),
         Some(_) | None => Err(Fault::new(format!("{} isn't an e-mail address", quoted(text)), EMAIL_FORM)),
     }
-}
-
-fn path(value: &Value<'_>, form: &str, notes: &mut Notes<'_>) -> Option<PathBuf> {
-    let text = value.text(notes, form)?;
-    // It is shown where the file can't be used.
-    if text.text.is_empty() || text.text.contains(char::is_control) {
-        notes.wrong(&text.at, Fault::new(format!("`{}` can't be {}", value.key, quoted(&text.text)), form));
-        return None;
-    }
-    Some(PathBuf::from(text.text))
 }

@@ -8,7 +8,7 @@ use crate::config::file::{Section, Text, Value};
 use crate::config::kinds;
 use crate::config::lower::backends::{BackendNames, NAME_FORM, name};
 use crate::config::lower::split;
-use crate::config::model::{Name, Route};
+use crate::config::model::{Mode, Name, Route};
 use crate::config::problem::{Fault, Notes, Span, quoted};
 use crate::routing;
 use crate::routing::pattern::{HostPattern, PathPrefix};
@@ -73,10 +73,12 @@ fn route(
     let claim = claim(&mut section, name.as_ref(), notes);
     claims.extend(claim.clone());
     let split = split::read(&mut section, names, notes);
+    let modes = [("open", Mode::Open), ("maintenance", Mode::Maintenance)];
+    let mode = section.read("mode", notes, kinds::one_of(modes)).unwrap_or_default();
     section.finish(notes);
     let Claim { hosts, path, .. } = claim?;
     let split::Split { stable, backends, weights, sticky, pin } = split?;
-    Some(Route { name: name?, hosts, path, stable, backends, weights, sticky, pin })
+    Some(Route { name: name?, hosts, path, stable, backends, weights, sticky, pin, mode })
 }
 
 /// Hosts and path, or nothing where one of them has a problem.

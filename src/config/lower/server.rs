@@ -11,6 +11,8 @@ use crate::config::address;
 use crate::config::file::{Section, Value};
 use crate::config::kinds;
 use crate::config::limits;
+use crate::config::lower::admin;
+use crate::config::lower::state::State;
 use crate::config::model::Server;
 use crate::config::problem::{Fault, Notes, Span, quoted};
 use crate::headers::origin::Trust;
@@ -19,7 +21,7 @@ const HTTP_FORM: &str = "say where to listen: http = \"0.0.0.0:8080\", or a list
 const METRICS_FORM: &str = "say where to serve them: metrics = \"127.0.0.1:9902\"";
 
 /// The section; nothing where there is no listener.
-pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> Option<Server> {
+pub(super) fn read(file: &mut Section<'_>, state: &State, notes: &mut Notes<'_>) -> Option<Server> {
     let mut section = file.section("server", notes);
     let mut taken = Vec::new();
     let listen = |value: &Value<'_>, notes: &mut Notes<'_>, unix: Option<&mut Vec<PathBuf>>| {
@@ -36,7 +38,8 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
     let drain_timeout =
         section.read("drain_timeout", notes, kinds::duration(Duration::ZERO..=limits::LONGEST));
     let proxy_protocol = section.read("proxy_protocol", notes, Value::flag).unwrap_or(false);
-    not_yet(&mut section, notes);
+    let admin =
+        admin::read(&mut section, state, notes, |address, at, notes| claim(address, at, &mut taken, notes));
     section.finish(notes);
     Some(Server {
         http: http?,
@@ -46,7 +49,14 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
         metrics,
         workers: workers.and_then(NonZeroUsize::new),
         drain_timeout: drain_timeout.unwrap_or(limits::DRAIN),
+        admin,
     })
+}
+
+/// Every address that is listened on.
+pub(super) fn addresses(server: &Server) -> impl Iterator<Item = SocketAddr> {
+    let admin = server.admin.as_ref().map(|admin| admin.address);
+    server.http.iter().chain(&server.https).chain(&server.metrics).copied().chain(admin)
 }
 
 /// The addresses of `http` and `https`, at least one of both; nothing where there is a problem with one.
@@ -139,12 +149,4 @@ pub(in crate::config) fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
     let covers = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     let same = one == other || (a == b && a.is_ipv4());
     one.port() != 0 && one.port() == other.port() && (same || covers(a, b) || covers(b, a))
-}
-
-/// Words of the contract that this version doesn't serve.
-fn not_yet(section: &mut Section<'_>, notes: &mut Notes<'_>) {
-    if let Some(value) = section.take("admin") {
-        let remedy = "leave it out; weights change by editing this file";
-        notes.warn(&value.at, Fault::new("`admin` is accepted, but without effect in this version", remedy));
-    }
 }

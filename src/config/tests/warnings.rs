@@ -14,21 +14,19 @@ fn check(text: &str, wanted: &[(usize, &str)]) {
 }
 
 #[test]
-fn words_of_later_versions_are_accepted() {
-    check(&server("admin = \"127.0.0.1:9901\""), &[(3, "`admin` is accepted, but without effect")]);
+fn keys_of_an_admin_api_that_nobody_serves_are_said() {
+    check(&server("admin_token_file = \"/t\""), &[(3, "`admin_token_file` is without effect")]);
+    check(&server("admin_hosts = [\"a.internal\"]"), &[(3, "`admin_hosts` is without effect")]);
+    check(
+        &server("admin = \"127.0.0.1:9901\"\nadmin_token_file = \"/t\"\nadmin_hosts = \"a.internal\""),
+        &[],
+    );
 }
 
 #[test]
 fn certificates_that_nobody_sees_are_said() {
     let lines = "[tls]\ncertificates = [{ cert = \"c.pem\", key = \"k.pem\" }]\n";
     check(&top(lines), &[(2, "`certificates` are without effect")]);
-}
-
-#[test]
-fn a_state_directory_that_nothing_uses_is_said() {
-    let state = "[state]\ndir = \"/var/lib/crossfade\"\n";
-    check(&top(state), &[(1, "[state] is without effect")]);
-    check(&top(&format!("{state}[acme]\ndomains = \"www.example.com\"\nagree_to_terms = true")), &[]);
 }
 
 #[test]
