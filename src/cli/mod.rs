@@ -3,9 +3,25 @@
 //! `main` calls it. Exit codes: 0 done, 1 refused with one clear report, 2 wrong words with the usage.
 //! Results go to standard output, everything else to standard error.
 
+mod asking;
 mod check;
+mod client;
 mod demo;
+mod diff;
+mod drain;
+mod export;
+mod facts;
+mod figures;
+mod history;
+mod mode;
+mod paint;
+mod place;
+mod reload;
+mod rollback;
 mod run;
+mod shift;
+mod status;
+mod undo;
 
 use std::fs;
 use std::io::{self, Write};
@@ -35,14 +51,50 @@ enum Verb {
     Check(check::Check),
     /// See it work: two sample platforms, visitors, and a proxy between them, on this machine alone
     Demo(demo::Demo),
+    /// See what is live: weights, modes, health, traffic, errors and latency of both sides
+    Status(status::Status),
+    /// Give a backend another share; the rest goes to stable
+    Shift(shift::Shift),
+    /// Everything to stable at once, sticky visitors and pins too
+    Rollback(rollback::Rollback),
+    /// Take a change back
+    Undo(undo::Undo),
+    /// Serve a route, or close it for maintenance
+    Mode(mode::Mode),
+    /// See who changed what, when and why
+    History(history::History),
+    /// See what commands have changed on top of the file
+    Diff(diff::Diff),
+    /// Print the file with what commands have changed folded in
+    Export(export::Export),
+    /// Read the configuration file now
+    Reload(reload::Reload),
+    /// Finish what is in flight, then end the proxy
+    Drain(drain::Drain),
 }
 
 impl Verb {
-    /// The demo draws on the terminal that events would be written to; it tells them only when asked.
+    /// The demo draws on the terminal that events would be written to, and who talks to a proxy has none to tell;
+    /// they tell them only when asked.
     fn tells_events(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Check(_)) || std::env::var_os(events::VARIABLE).is_some()
+    }
+
+    fn carry_out(self) -> ExitCode {
         match self {
-            Self::Run(_) | Self::Check(_) => true,
-            Self::Demo(_) => std::env::var_os(events::VARIABLE).is_some(),
+            Self::Run(run) => run.carry_out(),
+            Self::Check(check) => check.carry_out(),
+            Self::Demo(demo) => demo.carry_out(),
+            Self::Status(status) => status.carry_out(),
+            Self::Shift(shift) => shift.carry_out(),
+            Self::Rollback(rollback) => rollback.carry_out(),
+            Self::Undo(undo) => undo.carry_out(),
+            Self::Mode(mode) => mode.carry_out(),
+            Self::History(history) => history.carry_out(),
+            Self::Diff(diff) => diff.carry_out(),
+            Self::Export(export) => export.carry_out(),
+            Self::Reload(reload) => reload.carry_out(),
+            Self::Drain(drain) => drain.carry_out(),
         }
     }
 }
@@ -75,11 +127,7 @@ pub fn main() -> ExitCode {
     {
         return complain(&error);
     }
-    let code = match verb {
-        Verb::Run(run) => run.carry_out(),
-        Verb::Check(check) => check.carry_out(),
-        Verb::Demo(demo) => demo.carry_out(),
-    };
+    let code = verb.carry_out();
     events::flush();
     code
 }

@@ -296,3 +296,19 @@ pub const ACME_WINDOW_LEAST: Duration = Duration::from_mins(1);
 pub const ACME_WINDOW_MOST: Duration = Duration::from_hours(24);
 /// … and where it says nothing of use.
 pub const ACME_WINDOW: Duration = Duration::from_hours(6);
+
+/// How long a command waits for the proxy's answer: a change is live within milliseconds, a name that can't be looked
+/// up takes it two seconds, and nobody waits longer at 2 a.m.
+pub const ASK: Duration = Duration::from_secs(10);
+/// Bytes of an answer that a command reads: a thousand revisions of a hundred routes have 5 MB.
+pub const ASK_ANSWER: usize = 32 * 1024 * 1024;
+/// Bytes of one event that the live view reads: the status of a thousand routes has 1 MB.
+pub const WATCH_EVENT: usize = 8 * 1024 * 1024;
+/// Without an event for so long, what the live view shows is stale: one comes each second.
+pub const WATCH_STALE: Duration = Duration::from_secs(3);
+/// … and after so long it connects anew.
+pub const WATCH_SILENCE: Duration = Duration::from_secs(10);
+/// The live view tries to connect this often: at once to a person, at no cost to the proxy.
+pub const WATCH_RETRY: Duration = Duration::from_secs(1);
+/// Seconds of traffic that the live view draws.
+pub const WATCH_SECONDS: usize = 60;

@@ -19,6 +19,7 @@ pub mod model;
 pub mod problem;
 pub mod quick_start;
 mod render;
+mod state_dir;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod units;
 pub use model::Config;
 pub use problem::{Problem, Problems, Severity};
 pub use quick_start::{QuickStart, QuickStartError, quick_start};
+pub use state_dir::state_dir;
 
 use problem::{Fault, Notes};
 

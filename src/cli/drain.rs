@@ -1,0 +1,23 @@
+//! `crossfade drain`: finish what is in flight, then end.
+//!
+//! `cli` calls it. It must never end a process itself.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::asking::{Asking, asked};
+use crate::control::command::CommandName;
+
+/// Take no new connections, finish what is in flight, then end the proxy.
+#[derive(Debug, Args)]
+pub(super) struct Drain {
+    #[command(flatten)]
+    asking: Asking,
+}
+
+impl Drain {
+    pub(super) fn carry_out(self) -> ExitCode {
+        self.asking.carry_out(asked(CommandName::Drain))
+    }
+}
