@@ -169,6 +169,16 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const ADMIN_HEAD: Duration = Duration::from_secs(10);
 /// How long one of them lives; a response under way then has [`ADMIN_HEAD`] to end.
 pub const ADMIN_LIFE: Duration = Duration::from_mins(5);
+/// The counts of all pairs are looked at this often, for live readings.
+pub const SAMPLE: Duration = Duration::from_secs(1);
+/// Looks that a live reading goes back: long enough for a rate that doesn't jump, short enough to see trouble at once.
+pub const READING_SECONDS: usize = 10;
+/// Looks between two points of a chart.
+pub const POINT_SECONDS: usize = 5;
+/// Points of a chart: fifteen minutes.
+pub const CHART_POINTS: usize = 180;
+/// Pairs of route and backend that have a chart, 20 KB each; nobody looks at more.
+pub const CHART_LINES: usize = 200;
 /// Events waiting for standard error; what doesn't fit is counted and dropped.
 pub const EVENT_QUEUE: usize = 1024;
 /// How long the end waits for a standard error that takes no more.

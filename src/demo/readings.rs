@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Side;
 use super::meter::{Counts, Scrape};
+use crate::telemetry::rates::quantile;
 
 /// What is shown covers so much time …
 const SHOWN: Duration = Duration::from_secs(2);
@@ -87,22 +88,6 @@ fn before(counts: &Counts, bound: f64) -> f64 {
     counts.buckets.iter().find(|(known, _)| *known == bound).map_or(0.0, |(_, below)| *below)
 }
 
-/// As Prometheus's `histogram_quantile`: even within a bucket; the highest bound for what is above it.
-fn quantile(q: f64, buckets: &[(f64, f64)]) -> Option<f64> {
-    let total = buckets.last()?.1;
-    if total <= 0.0 {
-        return None;
-    }
-    let rank = q * total;
-    let at = buckets.iter().position(|(_, below)| *below >= rank)?;
-    let (floor, under) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
-    let (bound, below) = buckets[at];
-    if bound.is_infinite() {
-        return Some(floor);
-    }
-    Some(floor + (bound - floor) * (rank - under) / (below - under))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,15 +119,5 @@ mod tests {
         readings.push(Duration::from_secs(1), scrape(5.0, 0.0));
         assert_eq!(readings.shown(Side::Old), Reading::default());
         assert_eq!(readings.shown(Side::New), Reading::default());
-    }
-
-    #[test]
-    fn quantiles_are_those_of_prometheus() {
-        let buckets = [(0.1, 10.0), (0.2, 20.0), (f64::INFINITY, 40.0)];
-        let near = |q: f64, expected: f64| assert!((quantile(q, &buckets).unwrap() - expected).abs() < 1e-9);
-        near(0.125, 0.05);
-        near(0.375, 0.15);
-        near(0.95, 0.2);
-        assert_eq!(quantile(0.5, &[]), None);
     }
 }

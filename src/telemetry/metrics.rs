@@ -20,6 +20,7 @@ use super::families::{self, Family, Named, Sample, Value};
 use super::orders::Orders;
 pub use super::pairs::Share;
 use super::pairs::{NONE, Pairs};
+use super::rates::{self, Pair};
 use super::series::{BOUNDS, Tally};
 pub use super::series::{BackendSeries, InFlight, MethodLabel, Reasons, Series};
 
@@ -151,6 +152,11 @@ impl Metrics {
     /// So many access records were lost.
     pub fn access_log_dropped(&self, records: u64) {
         self.0.process.access_log_dropped.inc_by(records);
+    }
+
+    /// What every pair has counted since it is there, for `readings`; those without a route or backend aside.
+    pub(super) fn looked_at(&self) -> impl Iterator<Item = (Pair, rates::Totals)> {
+        self.0.pairs.looked_at()
     }
 
     /// All families in the text format, as `GET /metrics` answers.

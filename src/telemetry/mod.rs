@@ -12,5 +12,7 @@ pub mod metrics;
 pub mod orders;
 mod pairs;
 pub mod queue;
+pub mod rates;
+pub mod readings;
 pub mod record;
 pub mod series;

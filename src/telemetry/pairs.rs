@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::rates;
 use super::series::{BackendCounts, BackendSeries, Reasons, Series, Shard};
 
 /// The label of a route or backend that a request never got to; nothing else can be called so.
@@ -86,6 +87,16 @@ impl Pairs {
             counts: pair.sum(&self.reasons),
         };
         pairs.into_iter().map(total).collect()
+    }
+
+    /// The sums of all pairs but [`NONE`], as `rates` wants them.
+    pub(super) fn looked_at(&self) -> impl Iterator<Item = ((String, String), rates::Totals)> {
+        let up: BTreeMap<String, bool> =
+            self.backends().into_iter().map(|(name, counts)| (name, counts.up.load(Relaxed) == 1)).collect();
+        self.totals().into_iter().filter_map(move |Totals { route, backend, weight_ratio, counts }| {
+            let totals = counts.looked_at(weight_ratio?, up.get(&backend).copied().unwrap_or(true));
+            Some(((route, backend), totals))
+        })
     }
 
     /// All backends.

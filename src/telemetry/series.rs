@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::rates::Totals;
+
 /// Counts of one (route, backend). Clones count into the same place.
 #[derive(Debug, Clone)]
 pub struct Series {
@@ -224,6 +226,21 @@ impl Shard {
         add(&self.bytes_out, &other.bytes_out);
         self.failures.absorb(&other.failures);
         self.retries.absorb(&other.retries);
+    }
+
+    /// What `rates` goes by.
+    pub(super) fn looked_at(&self, weight: f64, up: bool) -> Totals {
+        let (mut requests, mut errors) = (0, 0);
+        for codes in &self.requests {
+            codes.each(|status, count| {
+                requests += count;
+                errors += if status >= 500 { count } else { 0 };
+            });
+        }
+        let durations = self.duration.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
+        let answers = self.first_byte.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum();
+        let [in_flight, tunnels] = self.open.each_ref().map(|gauge| gauge.load(Relaxed));
+        Totals { requests, errors, durations, answers, in_flight, tunnels, up, weight }
     }
 }
 
