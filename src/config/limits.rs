@@ -163,6 +163,25 @@ pub const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);
 pub const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// Revisions that are kept: a rollout of weeks, with every step.
 pub const HISTORY: usize = 1000;
+/// Bytes of one line of the journal: as much as a configuration may have.
+pub const JOURNAL_LINE: usize = 4 * 1024 * 1024;
+/// Bytes of the lines that are kept, in memory too, however few revisions that are: 8 KiB for each of [`HISTORY`],
+/// which is twenty routes changed at once, every time.
+pub const JOURNAL_KEPT: usize = 8 * 1024 * 1024;
+/// The journal is written anew beyond so many lines: once in [`HISTORY`] changes,
+pub const JOURNAL_LINES: usize = 2 * HISTORY;
+/// … or bytes.
+pub const JOURNAL_SIZE: u64 = 16 * 1024 * 1024;
+/// Bytes that are read of a journal, from its end: one of ours never has more.
+pub const JOURNAL_READ: u64 = 64 * 1024 * 1024;
+/// How long a start waits for the journal; then it goes on without.
+pub const JOURNAL_OPEN: Duration = Duration::from_secs(5);
+/// How long the answer to a command waits for the disk; the change is live already.
+pub const JOURNAL_WAIT: Duration = Duration::from_secs(2);
+/// What couldn't be written is tried again this often.
+pub const JOURNAL_RETRY: Duration = Duration::from_secs(2);
+/// How long the end waits for what isn't written yet.
+pub const JOURNAL_CLOSE: Duration = Duration::from_secs(2);
 /// Connections to metrics and health at a time: Prometheus, its twin, probes and a few people.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// How long one of them may take to send a request's head, or to send the next.

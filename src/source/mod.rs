@@ -5,5 +5,6 @@
 
 pub mod certificates;
 pub mod file;
+pub mod replace;
 pub mod symlinks;
 pub mod watch;

@@ -47,6 +47,8 @@ pub enum Event<'a> {
     AccessLog(AccessLogEvent<'a>),
     /// See [`AcmeEvent`].
     Acme(AcmeEvent<'a>),
+    /// See [`StateEvent`].
+    State(StateEvent<'a>),
 }
 
 impl Event<'_> {
@@ -88,6 +90,7 @@ impl Event<'_> {
             Event::Config(event) => event.log(),
             Event::AccessLog(event) => event.log(),
             Event::Acme(event) => event.log(),
+            Event::State(event) => event.log(),
         }
     }
 }
@@ -241,6 +244,41 @@ impl AcmeEvent<'_> {
 impl<'a> From<AcmeEvent<'a>> for Event<'a> {
     fn from(event: AcmeEvent<'a>) -> Self {
         Self::Acme(event)
+    }
+}
+
+/// Something that changed in how changes are kept over a restart.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are the log's own, and named for it")]
+pub enum StateEvent<'a> {
+    /// Changes are live, but a restart would forget them; they are tried again until they are kept.
+    Trouble { reason: &'a dyn Display },
+    /// All changes are kept again.
+    Recovered,
+    /// What was found at start isn't whole.
+    FoundBroken { what: &'a dyn Display },
+    /// The journal grows on: it couldn't be written anew.
+    NotShortened { reason: &'a dyn Display },
+}
+
+impl StateEvent<'_> {
+    fn log(self) {
+        match self {
+            Self::Trouble { reason } => {
+                error!(event = "state.trouble", %reason, "a restart would forget what has changed");
+            }
+            Self::Recovered => info!(event = "state.recovered", "all changes are kept"),
+            Self::FoundBroken { what } => warn!(event = "state.found-broken", %what, "not all was kept"),
+            Self::NotShortened { reason } => {
+                warn!(event = "state.not-shortened", %reason, "the journal grows on");
+            }
+        }
+    }
+}
+
+impl<'a> From<StateEvent<'a>> for Event<'a> {
+    fn from(event: StateEvent<'a>) -> Self {
+        Self::State(event)
     }
 }
 

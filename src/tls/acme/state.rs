@@ -3,12 +3,13 @@
 //! `renewal` calls it off its own thread, since disks wait. It must never leave half a file, nor one that others can
 //! read, nor throw one away that it doesn't understand.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::source::file::read_regular;
+use crate::source::replace::replace;
 
 /// The account: JSON.
 pub const ACCOUNT: &str = "account.json";
@@ -66,16 +67,7 @@ impl Folder {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         // It may have been made by somebody with other habits.
         fs::set_permissions(&self.0, Permissions::from_mode(0o700))?;
-        let new = self.path(&format!("{name}.new"));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, self.path(name))?;
-        File::open(&self.0)?.sync_all()
+        replace(&self.0, name, bytes)
     }
 
     fn error(&self, name: &str, error: io::Error) -> StateError {
