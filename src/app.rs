@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -21,8 +21,10 @@ use crate::config::model::{Config, Server};
 use crate::control;
 use crate::control::command::Commands;
 use crate::control::controller::{Beginning, Controller};
+use crate::control::journal::{self, Journal};
 use crate::control::names::keep_addresses_fresh;
 use crate::control::overrides::Overrides;
+use crate::control::record::Record;
 use crate::control::status::{Status, Statuses, Watching};
 use crate::proxy::error::Failure;
 use crate::proxy::refusal::Refusal;
@@ -37,8 +39,9 @@ use crate::snapshot::registry::RegistryError;
 use crate::source::certificates;
 use crate::source::watch::watch as watch_file;
 use crate::telemetry::access_log::{AccessLog, Closed, OpenError};
-use crate::telemetry::events::{AccessLogEvent, Event};
+use crate::telemetry::events::{AccessLogEvent, Event, StateEvent};
 use crate::telemetry::metrics::{Metrics, Reasons};
+use crate::telemetry::readings::Readings;
 use crate::tls::acme::renewal::{self, Outlets};
 use crate::tls::store::Store;
 
@@ -60,6 +63,8 @@ pub struct Bound {
     pub https: Vec<SocketAddr>,
     /// Metrics and health.
     pub metrics: Option<SocketAddr>,
+    /// Dashboard and admin API.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. `ready` is told the addresses once visitors are served.
@@ -105,14 +110,18 @@ async fn serve<E: Future<Output = ()>>(
     let (statuses, status) = watch::channel(Status::default());
     let store = Store::default();
     let ending = Arc::new(Notify::new());
-    let (journal, history, overrides) = (None, VecDeque::new(), Overrides::default());
+    let Kept { journal, history, overrides } = Kept::of(config.state_dir.as_deref());
+    let (readings, sampler) = Readings::new(metrics.clone());
     let beginning = Beginning { config, file: file.clone(), history, overrides, store: store.clone() };
     let outlets = control::controller::Outlets {
         metrics: metrics.clone(),
         statuses: statuses.clone(),
-        journal,
+        journal: journal.clone(),
+        readings: readings.clone(),
         ending: Arc::clone(&ending),
     };
+    tokio::spawn(sampler.run());
+    tokio::spawn(tell_of_state(journal.clone(), statuses.clone(), metrics.clone()));
     let controller = Controller::start(beginning, outlets).await?;
     let published = controller.published();
 
@@ -147,7 +156,9 @@ async fn serve<E: Future<Output = ()>>(
         () = told_to_end => {}
         () = ending.notified() => {}
     }
+    journal.iter().for_each(|journal| journal.release());
     end(&drain, &statuses, &server, workers).await;
+    journal.iter().for_each(|journal| tell_lost(journal.close()));
     if access_log.close() == Closed::GaveUp {
         Event::from(AccessLogEvent::GaveUp).log();
     }
@@ -158,6 +169,45 @@ async fn serve<E: Future<Output = ()>>(
 /// The reasons that metrics know from the start.
 fn reasons() -> Reasons {
     Reasons { failures: &Failure::REASONS, retries: &retry::REASONS, rejections: &Refusal::REASONS }
+}
+
+/// What the process before left behind.
+#[derive(Default)]
+struct Kept {
+    journal: Option<Arc<Journal>>,
+    history: VecDeque<Arc<Record>>,
+    overrides: Overrides,
+}
+
+impl Kept {
+    fn of(state_dir: Option<&Path>) -> Self {
+        let Some(dir) = state_dir else { return Self::default() };
+        let (journal, found) = Journal::open::<Overrides>(dir);
+        let overrides = found.entries.last().map(|last| last.overrides.clone()).unwrap_or_default();
+        let history = found.entries.into_iter().map(|entry| Arc::new(entry.record)).collect();
+        Self { journal: Some(Arc::new(journal)), history, overrides }
+    }
+}
+
+fn tell_lost(closed: journal::Closed) {
+    match closed {
+        journal::Closed::Kept => {}
+        journal::Closed::Lost { entries } => Event::from(StateEvent::Lost { entries }).log(),
+    }
+}
+
+/// Shows whether a restart would find every change again.
+async fn tell_of_state(journal: Option<Arc<Journal>>, statuses: Statuses, metrics: Metrics) {
+    let Some(journal) = journal else { return metrics.kept(true) };
+    let mut trouble = journal.trouble();
+    loop {
+        let now = trouble.borrow_and_update().clone();
+        metrics.kept(now.is_none());
+        statuses.send_modify(|status| status.state_trouble = now);
+        if trouble.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Every socket, opened before anything is served.
@@ -215,7 +265,7 @@ impl Sockets {
             }
             address
         });
-        Bound { http, https, metrics: address }
+        Bound { http, https, metrics: address, admin: None }
     }
 }
 

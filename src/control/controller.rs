@@ -20,6 +20,7 @@ use crate::control::command::{
 use crate::control::journal::{Entry, Journal, Kept};
 use crate::control::names::resolve_new;
 use crate::control::overrides::{Overrides, changes};
+use crate::control::readiness::of_stable;
 use crate::control::record::{Change, Record};
 use crate::control::shown::{command, routes};
 use crate::control::status::{FileText, Statuses};
@@ -31,6 +32,7 @@ use crate::snapshot::registry::{Registry, RegistryError};
 use crate::source::file;
 use crate::telemetry::events::{ConfigEvent, Event};
 use crate::telemetry::metrics::{Metrics, Share};
+use crate::telemetry::readings::Readings;
 use crate::tls::store::Store;
 
 /// The single writer.
@@ -75,7 +77,9 @@ pub struct Outlets {
     /// What is seen of it.
     pub statuses: Statuses,
     /// Where revisions are kept, if anywhere.
-    pub journal: Option<Journal>,
+    pub journal: Option<Arc<Journal>>,
+    /// How backends do.
+    pub readings: Readings,
     /// Told when a driver asks for the end of the process.
     pub ending: Arc<Notify>,
 }
@@ -231,9 +235,17 @@ impl Controller {
             Verb::Reload => return self.reload(origin, steer.dry_run).await,
             Verb::Drain => return self.drain(steer.dry_run),
         };
-        match wanted {
+        let outcome = match wanted {
             Ok(overrides) => self.lay(overrides, &origin, steer.dry_run).await,
             Err(refused) => Outcome::Refused(refused),
+        };
+        match outcome {
+            Outcome::Live(mut applied) if steer.verb == Verb::Rollback => {
+                let routes = &self.outlets.statuses.borrow().routes;
+                applied.notes.splice(0..0, of_stable(&applied.changes, routes, &self.outlets.readings));
+                Outcome::Live(applied)
+            }
+            outcome => outcome,
         }
     }
 
@@ -309,7 +321,8 @@ impl Controller {
             status.file.clone_from(&self.file);
         });
         let journal = self.outlets.journal.as_ref()?;
-        Some(journal.keep(Entry { record, overrides: self.overrides.clone() }).await)
+        let entry = Entry { record: (*record).clone(), overrides: self.overrides.clone() };
+        Some(journal.keep(&entry).await)
     }
 
     fn would(&self, changes: Vec<Change>) -> Outcome {

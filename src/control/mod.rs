@@ -8,6 +8,7 @@ pub mod controller;
 pub mod journal;
 pub mod names;
 pub mod overrides;
+mod readiness;
 pub mod record;
 mod shown;
 pub mod status;

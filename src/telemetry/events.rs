@@ -255,6 +255,8 @@ pub enum StateEvent<'a> {
     Trouble { reason: &'a dyn Display },
     /// All changes are kept again.
     Recovered,
+    /// The process ends, and so many of the last changes were never kept.
+    Lost { entries: usize },
     /// What was found at start isn't whole.
     FoundBroken { what: &'a dyn Display },
     /// The journal grows on: it couldn't be written anew.
@@ -268,6 +270,7 @@ impl StateEvent<'_> {
                 error!(event = "state.trouble", %reason, "a restart would forget what has changed");
             }
             Self::Recovered => info!(event = "state.recovered", "all changes are kept"),
+            Self::Lost { entries } => error!(event = "state.lost", entries, "the last changes are forgotten"),
             Self::FoundBroken { what } => warn!(event = "state.found-broken", %what, "not all was kept"),
             Self::NotShortened { reason } => {
                 warn!(event = "state.not-shortened", %reason, "the journal grows on");
