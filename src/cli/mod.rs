@@ -22,6 +22,7 @@ mod run;
 mod shift;
 mod status;
 mod undo;
+mod watch;
 
 use std::fs;
 use std::io::{self, Write};

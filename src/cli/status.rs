@@ -8,11 +8,11 @@ use clap::Args;
 
 use crate::admin::types::{self, BackendStatus, RouteStatus};
 use crate::cli::asking::{Ending, Showing, end};
-use crate::cli::client::Answer;
+use crate::cli::client::{Answer, Client};
 use crate::cli::facts::{facts, marks, place, uptime, warnings, weight};
 use crate::cli::figures::plain;
-use crate::cli::history;
 use crate::cli::paint::{Ink, Paint};
+use crate::cli::{complain, history, watch};
 
 /// How many of the last changes are shown.
 const CHANGES: usize = 5;
@@ -22,15 +22,32 @@ const NAMES: usize = 14;
 /// See what is live: weights, modes, health, traffic, errors and latency of both sides.
 #[derive(Debug, Args)]
 pub(super) struct Status {
+    /// Go on showing it, and steer by keys
+    #[arg(long, short, conflicts_with = "json")]
+    watch: bool,
     #[command(flatten)]
     showing: Showing,
 }
 
 impl Status {
     pub(super) fn carry_out(self) -> ExitCode {
+        if self.watch {
+            return self.live();
+        }
         let paint = Paint::of_output();
         let answer: Result<Answer<types::Status>, Ending> = self.showing.ask("/api/v1/status");
         end(answer, self.showing.json, |status| page(&status, paint))
+    }
+
+    fn live(&self) -> ExitCode {
+        let client = match self.showing.which.place() {
+            Ok(place) => Client::new(place),
+            Err(error) => return complain(&error),
+        };
+        match watch::watch(&client) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error),
+        }
     }
 }
 

@@ -1,0 +1,68 @@
+//! The stream of events that the live view is fed by; it connects anew by itself.
+//!
+//! `watch` polls it. It must never keep quiet about a stream that has stopped.
+
+use http_body_util::BodyExt;
+use tokio::sync::mpsc::Sender;
+use tokio::time::{interval, timeout};
+
+use crate::admin::types::{Series, Status};
+use crate::cli::client::{Client, Trouble};
+use crate::cli::watch::events::{Event, Events};
+use crate::config::limits::{WATCH_RETRY, WATCH_SILENCE};
+
+/// What the stream brings.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The last minutes, once for each connection.
+    Series(Box<Series>),
+    /// What is now.
+    Status(Box<Status>),
+    /// Nothing for the time being, and why.
+    Lost(String),
+}
+
+/// Tells what it hears, for ever; it ends where the proxy says that we may not listen.
+pub(super) async fn follow(client: &Client, tell: Sender<News>) -> Trouble {
+    let mut pause = interval(WATCH_RETRY);
+    loop {
+        pause.tick().await;
+        let why = match hear(client, &tell).await {
+            Err(trouble @ Trouble::Refused(_)) => return trouble,
+            Err(trouble) => trouble.to_string(),
+            Ok(why) => why.to_owned(),
+        };
+        // Whoever draws is there as long as we are polled.
+        let _ = tell.send(News::Lost(why)).await;
+    }
+}
+
+/// One connection, until it ends.
+async fn hear(client: &Client, tell: &Sender<News>) -> Result<&'static str, Trouble> {
+    let mut body = client.stream("/api/v1/events").await?;
+    if let Ok(series) = client.view::<Series>("/api/v1/series").await {
+        let _ = tell.send(News::Series(Box::new(series.value))).await;
+    }
+    let mut events = Events::default();
+    loop {
+        let frame = match timeout(WATCH_SILENCE, body.frame()).await {
+            Err(_) => return Ok("the proxy says nothing any more"),
+            Ok(None | Some(Err(_))) => return Ok("the connection to the proxy has ended"),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let bytes = frame.into_data().unwrap_or_default();
+        let Some(whole) = events.take(&bytes) else {
+            return Ok("an event of the proxy's is too large to read");
+        };
+        for event in whole {
+            if let Some(status) = status(&event) {
+                let _ = tell.send(News::Status(Box::new(status))).await;
+            }
+        }
+    }
+}
+
+/// The status has the history, too; nothing else is needed.
+fn status(event: &Event) -> Option<Status> {
+    (event.name == "status").then(|| serde_json::from_str(&event.data).ok())?
+}
