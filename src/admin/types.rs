@@ -155,3 +155,33 @@ pub struct Line {
     /// Percent.
     pub weight: Vec<Option<f64>>,
 }
+
+/// `event: sample` of `GET /api/v1/events`: the newest point of the series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Sample {
+    /// When it ends, in seconds since 1970.
+    pub at: f64,
+    /// One for each backend of each route.
+    pub lines: Vec<SampleLine>,
+}
+
+/// The newest point of one backend of one route; null where there is nothing to say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SampleLine {
+    /// The route.
+    pub route: String,
+    /// The backend.
+    pub backend: String,
+    /// Requests a second.
+    pub requests_per_second: Option<f64>,
+    /// The share of them that ended with a status of 500 and above, 0 to 1.
+    pub error_ratio: Option<f64>,
+    /// Seconds.
+    pub p50: Option<f64>,
+    /// Seconds.
+    pub p95: Option<f64>,
+    /// Seconds.
+    pub p99: Option<f64>,
+    /// Percent.
+    pub weight: Option<f64>,
+}

@@ -188,6 +188,28 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 pub const ADMIN_HEAD: Duration = Duration::from_secs(10);
 /// How long one of them lives; a response under way then has [`ADMIN_HEAD`] to end.
 pub const ADMIN_LIFE: Duration = Duration::from_mins(5);
+/// Bytes of a command's body: the longest that makes sense has 3 KiB.
+pub const ADMIN_BODY: usize = 64 * 1024;
+/// Event streams at a time, over all admin listeners: half of one's connections, so that commands always get through.
+pub const ADMIN_STREAMS: usize = 32;
+/// Events waiting for one stream's reader; what is slower waits, and is cut off after [`ADMIN_HEAD`] without a byte.
+pub const ADMIN_EVENTS: usize = 4;
+/// A stream that has nothing to tell says so this often, for proxies between.
+pub const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Wrong tokens in a row that one peer may send, or one network of IPv6; one more each [`ADMIN_FORGIVE`].
+pub const ADMIN_FAILURES: u32 = 10;
+/// See [`ADMIN_FAILURES`].
+pub const ADMIN_FORGIVE: Duration = Duration::from_secs(1);
+/// Peers whose wrong tokens are remembered, 100 KB; beyond it the one that may try again first is forgotten.
+pub const ADMIN_PEERS: usize = 1024;
+/// Characters of an admin token at least: 16 random ones of base64 are 96 bits.
+pub const TOKEN_LEAST: usize = 16;
+/// Characters of a change's reason: a sentence or two, in every line of the history.
+pub const REASON_SIZE: usize = 500;
+/// Characters of a person's name.
+pub const ACTOR_SIZE: usize = 64;
+/// Revisions that the status tells.
+pub const HISTORY_SHOWN: usize = 10;
 /// The counts of all pairs are looked at this often, for live readings.
 pub const SAMPLE: Duration = Duration::from_secs(1);
 /// Looks that a live reading goes back: long enough for a rate that doesn't jump, short enough to see trouble at once.

@@ -241,7 +241,7 @@ pub enum RefusedReason {
     Unauthorized,
     /// The request comes from another site, or for another host.
     Forbidden,
-    /// Too many wrong tokens; wait as long as `Retry-After` says.
+    /// Too many wrong tokens, or event streams; wait as long as `Retry-After` says.
     RateLimited,
     /// There is nothing at this path.
     NotFound,

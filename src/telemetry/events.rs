@@ -41,6 +41,8 @@ pub enum Event<'a> {
     TaskEnded { name: &'a str },
     /// A panic ended one connection.
     Panicked { worker: usize, message: &'a dyn Display },
+    /// Somebody tried the admin API with a wrong token.
+    WrongToken { peer: IpAddr },
     /// See [`ConfigEvent`].
     Config(ConfigEvent<'a>),
     /// See [`AccessLogEvent`].
@@ -87,6 +89,7 @@ impl Event<'_> {
             Event::Panicked { worker, message } => {
                 error!(event = "connection.panicked", worker, %message, "a panic ended a connection");
             }
+            Event::WrongToken { peer } => warn!(event = "admin.wrong-token", %peer, "a wrong admin token"),
             Event::Config(event) => event.log(),
             Event::AccessLog(event) => event.log(),
             Event::Acme(event) => event.log(),

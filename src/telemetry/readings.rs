@@ -39,6 +39,13 @@ impl Readings {
         self.0.borrow().chart()
     }
 
+    /// The same, which has seen everything until now.
+    pub fn from_now_on(&self) -> Self {
+        let mut watching = self.0.clone();
+        watching.mark_unchanged();
+        Self(watching)
+    }
+
     /// Waits for a second that this one hasn't seen. Never over if nobody looks any more.
     pub async fn second(&mut self) {
         if self.0.changed().await.is_err() {
