@@ -11,6 +11,7 @@
 
 mod address;
 mod env;
+mod export;
 mod file;
 mod kinds;
 pub mod limits;
@@ -25,6 +26,7 @@ mod suggest;
 mod tests;
 mod units;
 
+pub use export::{Exported, export};
 pub use model::Config;
 pub use problem::{Problem, Problems, Severity};
 pub use quick_start::{QuickStart, QuickStartError, quick_start};
