@@ -3,43 +3,44 @@
 //! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first
 //! visitor is served. Nothing imports it but the command line.
 
-use std::collections::VecDeque;
+mod doors;
+mod state;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::admin;
+use crate::admin::{Api, TokenError, TokenFault};
+use crate::app::doors::{Sockets, serve_socket};
+use crate::app::state::Kept;
+use crate::config::TOKEN_VARIABLE;
 use crate::config::model::{Config, Server};
 use crate::control;
-use crate::control::command::Commands;
+use crate::control::command::{Asked, Commands};
 use crate::control::controller::{Beginning, Controller};
-use crate::control::journal::{self, Journal};
 use crate::control::names::keep_addresses_fresh;
-use crate::control::overrides::Overrides;
-use crate::control::record::Record;
 use crate::control::status::{Status, Statuses, Watching};
 use crate::proxy::error::Failure;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::retry;
 use crate::server::balance::Balance;
 use crate::server::drain::Drain;
-use crate::server::listener::{BindError, Listener, Listening, Place};
-use crate::server::opening::Manner;
+use crate::server::listener::BindError;
 use crate::server::worker::{self, Seed};
 use crate::snapshot::publish::Published;
 use crate::snapshot::registry::RegistryError;
 use crate::source::certificates;
 use crate::source::watch::watch as watch_file;
 use crate::telemetry::access_log::{AccessLog, Closed, OpenError};
-use crate::telemetry::events::{AccessLogEvent, Event, StateEvent};
+use crate::telemetry::events::{AccessLogEvent, Event};
 use crate::telemetry::metrics::{Metrics, Reasons};
 use crate::telemetry::readings::Readings;
 use crate::tls::acme::renewal::{self, Outlets};
@@ -110,7 +111,8 @@ async fn serve<E: Future<Output = ()>>(
     let (statuses, status) = watch::channel(Status::default());
     let store = Store::default();
     let ending = Arc::new(Notify::new());
-    let Kept { journal, history, overrides } = Kept::of(config.state_dir.as_deref());
+    let state_dir = config.state_dir.clone();
+    let Kept { journal, history, overrides } = Kept::of(state_dir.as_deref());
     let (readings, sampler) = Readings::new(metrics.clone());
     let beginning = Beginning { config, file: file.clone(), history, overrides, store: store.clone() };
     let outlets = control::controller::Outlets {
@@ -121,7 +123,7 @@ async fn serve<E: Future<Output = ()>>(
         ending: Arc::clone(&ending),
     };
     tokio::spawn(sampler.run());
-    tokio::spawn(tell_of_state(journal.clone(), statuses.clone(), metrics.clone()));
+    tokio::spawn(state::tell(journal.clone(), statuses.clone(), metrics.clone()));
     let controller = Controller::start(beginning, outlets).await?;
     let published = controller.published();
 
@@ -147,9 +149,17 @@ async fn serve<E: Future<Output = ()>>(
     let workers =
         seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
-    let bound = sockets.tell(metrics, status);
-    control(controller, published, file, hangup, &access_log, &statuses);
-    Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision: 1 }.log();
+    let (commands, asked) = Commands::new();
+    let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
+    let bound = sockets.tell(metrics, status.clone(), api.clone());
+    state_dir.into_iter().for_each(|dir| serve_socket(dir, api.clone()));
+    control(controller, (commands, asked), published, file, hangup, &access_log, &statuses);
+    Event::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        workers: workers.len(),
+        revision: status.borrow().revision,
+    }
+    .log();
     ready(bound);
 
     tokio::select! {
@@ -158,7 +168,7 @@ async fn serve<E: Future<Output = ()>>(
     }
     journal.iter().for_each(|journal| journal.release());
     end(&drain, &statuses, &server, workers).await;
-    journal.iter().for_each(|journal| tell_lost(journal.close()));
+    journal.iter().for_each(|journal| state::close(journal));
     if access_log.close() == Closed::GaveUp {
         Event::from(AccessLogEvent::GaveUp).log();
     }
@@ -169,104 +179,6 @@ async fn serve<E: Future<Output = ()>>(
 /// The reasons that metrics know from the start.
 fn reasons() -> Reasons {
     Reasons { failures: &Failure::REASONS, retries: &retry::REASONS, rejections: &Refusal::REASONS }
-}
-
-/// What the process before left behind.
-#[derive(Default)]
-struct Kept {
-    journal: Option<Arc<Journal>>,
-    history: VecDeque<Arc<Record>>,
-    overrides: Overrides,
-}
-
-impl Kept {
-    fn of(state_dir: Option<&Path>) -> Self {
-        let Some(dir) = state_dir else { return Self::default() };
-        let (journal, found) = Journal::open::<Overrides>(dir);
-        let overrides = found.entries.last().map(|last| last.overrides.clone()).unwrap_or_default();
-        let history = found.entries.into_iter().map(|entry| Arc::new(entry.record)).collect();
-        Self { journal: Some(Arc::new(journal)), history, overrides }
-    }
-}
-
-fn tell_lost(closed: journal::Closed) {
-    match closed {
-        journal::Closed::Kept => {}
-        journal::Closed::Lost { entries } => Event::from(StateEvent::Lost { entries }).log(),
-    }
-}
-
-/// Shows whether a restart would find every change again.
-async fn tell_of_state(journal: Option<Arc<Journal>>, statuses: Statuses, metrics: Metrics) {
-    let Some(journal) = journal else { return metrics.kept(true) };
-    let mut trouble = journal.trouble();
-    loop {
-        let now = trouble.borrow_and_update().clone();
-        metrics.kept(now.is_none());
-        statuses.send_modify(|status| status.state_trouble = now);
-        if trouble.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Every socket, opened before anything is served.
-struct Sockets {
-    visitors: Vec<Listener>,
-    metrics: Option<Listener>,
-}
-
-impl Sockets {
-    fn open(server: &Server) -> Result<Self, StartError> {
-        let proxy_protocol = server.proxy_protocol;
-        let listen = |addresses: &[SocketAddr], tls| {
-            let manner = Manner { tls, proxy_protocol };
-            addresses.iter().map(|address| Listener::bind(*address, manner)).collect::<Result<Vec<_>, _>>()
-        };
-        let mut visitors = listen(&server.http, false)?;
-        let manner = Manner { tls: false, proxy_protocol };
-        for path in &server.unix {
-            visitors.push(Listener::bind_unix(path, manner)?);
-        }
-        visitors.extend(listen(&server.https, true)?);
-        let plain = Manner { tls: false, proxy_protocol: false };
-        let metrics = server.metrics.map(|address| Listener::bind(address, plain)).transpose()?;
-        Ok(Self { visitors, metrics })
-    }
-
-    fn duplicates(&self) -> Result<Vec<Listener>, StartError> {
-        Ok(self.visitors.iter().map(Listener::duplicate).collect::<Result<_, _>>()?)
-    }
-
-    /// Says where visitors are served, and serves metrics. Our own handles close: the workers' remain.
-    fn tell(self, metrics: Metrics, status: Watching) -> Bound {
-        for listener in &self.visitors {
-            let purpose = match (&listener.place, listener.manner.tls) {
-                (Place::Unix(_), _) => "unix",
-                (Place::Tcp(_), true) => "https",
-                (Place::Tcp(_), false) => "http",
-            };
-            Event::ListenerBound { purpose, place: &listener.place }.log();
-        }
-        let of = |tls| {
-            let listeners = self.visitors.iter().filter(move |listener| listener.manner.tls == tls);
-            listeners.filter_map(Listener::address).collect()
-        };
-        let (http, https) = (of(false), of(true));
-        let address = self.metrics.and_then(|listener| {
-            let address = listener.address();
-            Event::ListenerBound { purpose: "metrics", place: &listener.place }.log();
-            if let Listening::Tcp(socket) = listener.into_socket() {
-                tokio::spawn(async move {
-                    if let Err(error) = admin::serve(socket, metrics, status).await {
-                        Event::AcceptFailed { listener: "metrics", error: &error }.log();
-                    }
-                });
-            }
-            address
-        });
-        Bound { http, https, metrics: address, admin: None }
-    }
 }
 
 /// Starts what orders certificates, and tells it with each revision what is wanted.
@@ -292,13 +204,13 @@ fn keep_certificates(outlets: Outlets, published: Published, mut status: Watchin
 /// Starts what changes and refreshes the configuration.
 fn control(
     controller: Controller,
+    (commands, asked): (Commands, mpsc::Receiver<Asked>),
     published: Published,
     file: Option<(PathBuf, Vec<u8>)>,
     hangup: Signal,
     access_log: &AccessLog,
     statuses: &Statuses,
 ) {
-    let (commands, asked) = Commands::new();
     // Whoever is served goes on being served without them; whoever steers has to know.
     let keep = |name: &'static str, task: JoinHandle<()>| {
         let statuses = statuses.clone();
@@ -381,6 +293,12 @@ pub enum StartError {
     /// A backend.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The file of the admin API's token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token in the environment.
+    #[error("{TOKEN_VARIABLE} in the environment: {0}")]
+    Environment(#[source] TokenFault),
     /// No thread, descriptor or signal handler to be had.
     #[error("this machine gives no thread or descriptor: {0}; raise its limits")]
     Machine(#[source] io::Error),

@@ -97,18 +97,18 @@ fn who_writes_the_file_has_the_wheel() {
     let folder = TempDir::new().unwrap();
     let mut child = demo(&folder, &[]);
     let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let steer = read_until(&mut lines, "edit ");
-    let file = steer.split("edit ").nth(1).unwrap().trim();
+    let steer = read_until(&mut lines, "--state ");
+    let file = std::path::Path::new(steer.split("--state ").nth(1).unwrap().trim()).join("crossfade.toml");
     read_until(&mut lines, "visitors come");
 
-    let ours = fs::read_to_string(file).unwrap().replace("heroku = 100, fly = 0", "heroku = 30, fly = 70");
-    fs::write(file, &ours).unwrap();
+    let ours = fs::read_to_string(&file).unwrap().replace("heroku = 100, fly = 0", "heroku = 30, fly = 70");
+    fs::write(&file, &ours).unwrap();
     read_until(&mut lines, "the weights are yours");
     let live = read_until(&mut lines, "your change is live");
     assert!(live.contains("heroku 30 %, fly 70 %"), "{live}");
-    fs::write(file, "weights = {").unwrap();
+    fs::write(&file, "weights = {").unwrap();
     read_until(&mut lines, "your change was refused");
-    assert_eq!(fs::read_to_string(file).unwrap(), "weights = {");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "weights = {");
 
     // Nobody reads any more, and that ends it as well.
     drop(lines);

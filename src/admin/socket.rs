@@ -57,7 +57,7 @@ impl AdminSocket {
     }
 }
 
-/// The file of a socket.
+/// The file of a socket. It goes when this is dropped, unless somebody else has put theirs in its place.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -65,8 +65,14 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Removes it, unless somebody else has put theirs in its place.
-    pub fn remove(self) {
+    /// Whether there is a file at its place, and so a way in.
+    pub fn is_there(&self) -> bool {
+        identity(&self.path).is_ok()
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|there| there == self.own) {
             // One that somebody else removed is gone already.
             let _ = fs::remove_file(&self.path);
@@ -156,7 +162,7 @@ mod tests {
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1);
         assert!(UnixStream::connect(&path).is_ok());
         drop(socket);
-        file.remove();
+        drop(file);
         assert!(!path.exists());
     }
 
@@ -169,7 +175,7 @@ mod tests {
         let (socket, file) = old.divide();
         drop(socket);
         let next = AdminSocket::bind(dir.path()).unwrap();
-        file.remove();
+        drop(file);
         assert!(next.path.exists(), "it is another's now");
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::types::{
     BackendStatus, ConfigText, Diff, History, Line, RouteStatus, Sample, SampleLine, Series, Status,
 };
+use crate::config::export::{Exported, export};
 use crate::config::limits::{HISTORY_SHOWN, POINT_SECONDS};
 use crate::control::record::{Change, Record};
 use crate::control::status::{BackendShown, RouteShown, Status as Control};
@@ -96,8 +97,12 @@ pub(super) fn above(control: &Control, revision: u64) -> Vec<Arc<Record>> {
 }
 
 /// The text of the file with what is live folded in.
-fn exported(text: &str, _routes: &[RouteShown]) -> String {
-    text.to_owned()
+fn exported(text: &str, routes: &[RouteShown]) -> String {
+    let state = |route: &RouteShown| {
+        let exported = Exported { weights: route.live.weights.clone(), mode: route.live.mode };
+        (route.name.clone(), exported)
+    };
+    export(text, &routes.iter().map(state).collect(), &|name| std::env::var(name).ok())
 }
 
 fn newest(control: &Control, most: usize) -> Vec<Record> {

@@ -50,9 +50,9 @@ fn play(stage: Stage, start: Start) -> ExitCode {
         Err(error) => return complain(&error),
     };
     let open = |bound: app::Bound| {
-        if let (Some(&http), Some(metrics)) = (bound.http.first(), bound.metrics) {
+        if let (Some(&http), Some(metrics), Some(admin)) = (bound.http.first(), bound.metrics, bound.admin) {
             // Nobody takes it where the demo has ended meanwhile, and that is told by `ended`.
-            let _ = doors.send(Doors { http, metrics });
+            let _ = doors.send(Doors { http, metrics, admin });
         }
     };
     let end = async {

@@ -182,6 +182,8 @@ pub const JOURNAL_WAIT: Duration = Duration::from_secs(2);
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(2);
 /// How long the end waits for what isn't written yet.
 pub const JOURNAL_CLOSE: Duration = Duration::from_secs(2);
+/// How often the admin API's socket is looked after, where it couldn't be opened or was removed.
+pub const ADMIN_SOCKET_RETRY: Duration = Duration::from_secs(2);
 /// Connections to metrics and health at a time: Prometheus, its twin, probes and a few people.
 pub const ADMIN_CONNECTIONS: usize = 64;
 /// How long one of them may take to send a request's head, or to send the next.

@@ -11,7 +11,7 @@
 
 mod address;
 mod env;
-mod export;
+pub mod export;
 mod file;
 mod kinds;
 pub mod limits;

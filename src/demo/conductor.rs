@@ -1,7 +1,7 @@
 //! Plays the script: shifts the weights, notices trouble, rolls back. Gives way to whoever takes the wheel.
 //!
-//! `stage` runs it beside the visitors. It acts as an operator would, by the configuration file, and knows
-//! what an operator would, from the metrics. It must never write a file that somebody else has written.
+//! `stage` runs it beside the visitors. It acts as an operator would, by commands, and knows
+//! what an operator would, from the metrics. It must never change what somebody else has changed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,13 +16,10 @@ use super::readings::Readings;
 use super::script::{Act, acts};
 use super::steering::Steering;
 use super::view::{milliseconds, percent};
+use super::wheel::Wheel;
 
 /// How often the conductor looks up.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often it looks whether a change is live.
-const CLOSE_LOOK: Duration = Duration::from_millis(2);
-/// A change that isn't live by then is given up.
-const LIVE_BY: Duration = Duration::from_secs(5);
 /// Trouble: so great a share of errors …
 const TOO_MANY: f64 = 0.2;
 /// … of no fewer requests than this.
@@ -35,11 +32,11 @@ pub(super) struct Chronicle {
     pub(super) entries: Vec<(Duration, String)>,
     /// When the script goes on, and how.
     pub(super) next: Option<(Duration, String)>,
-    /// How long each shift took from the write of the file until it was live.
+    /// How long each shift took from the command until it was live.
     pub(super) shifts: Vec<Duration>,
     /// How long the new platform was in trouble before everything was back on the old one.
     pub(super) rollback: Option<Duration>,
-    /// Somebody else has written the file.
+    /// Somebody else steers.
     pub(super) is_handed_over: bool,
 }
 
@@ -76,6 +73,8 @@ pub(super) struct Conductor {
     pub(super) scene: Rc<Scene>,
     /// The file.
     pub(super) steering: Steering,
+    /// The way to change weights.
+    pub(super) wheel: Wheel,
     /// The proxy's metrics.
     pub(super) meter: Meter,
     /// The new platform's.
@@ -89,7 +88,7 @@ impl Conductor {
         self.scene.tell(format!("visitors come; all of them are served by {old}, as ever"));
         if self.follow(length).await.is_some() {
             self.finish();
-            while !self.steering.is_foreign() {
+            while !self.is_foreign() {
                 sleep(LOOK).await;
             }
         }
@@ -124,12 +123,17 @@ impl Conductor {
         self.rest(length).await
     }
 
-    /// Waits for its time, unless somebody else writes the file before.
+    /// Whether somebody else has changed anything.
+    fn is_foreign(&self) -> bool {
+        self.scene.readings.borrow().last().revision > self.wheel.revision() || self.steering.is_foreign()
+    }
+
+    /// Waits for its time, unless somebody else steers before.
     async fn rest(&self, until: Duration) -> Option<()> {
         let until = self.scene.began + until;
         while Instant::now() < until {
             sleep_until(until.min(Instant::now() + LOOK)).await;
-            if self.steering.is_foreign() {
+            if self.is_foreign() {
                 return None;
             }
         }
@@ -150,9 +154,11 @@ impl Conductor {
     }
 
     async fn shift(&mut self, target: u8) {
-        if let Some(took) = self.steer(target).await {
+        let began = Instant::now();
+        let outcome = self.wheel.shift(target, "the next step of the script").await;
+        if let Some(took) = self.live(began, outcome) {
             let (new, took) = (Side::New.name(), milliseconds(took.as_secs_f64()));
-            self.scene.tell(format!("{new} to {target} %: live {took} after the file was written"));
+            self.scene.tell(format!("{new} to {target} %: live after {took}"));
         }
     }
 
@@ -160,34 +166,32 @@ impl Conductor {
         let errors = self.scene.readings.borrow().judged(Side::New).errors.unwrap_or(0.0);
         let errors = percent(errors * 100.0);
         self.scene.tell(format!("{} answers {errors} errors: rolling back", Side::New.name()));
-        if let Some(took) = self.steer(0).await {
+        let began = Instant::now();
+        let outcome = self.wheel.roll_back(&format!("{errors} errors")).await;
+        if let Some(took) = self.live(began, outcome) {
             let trouble = troubled.elapsed();
             self.scene.chronicle.borrow_mut().rollback = Some(trouble);
             let (old, took) = (Side::Old.name(), milliseconds(took.as_secs_f64()));
             let trouble = trouble.as_secs_f64();
-            self.scene
-                .tell(format!("all back on {old}: live in {took}, {trouble:.1} s after the trouble began"));
+            self.scene.tell(format!(
+                "all back on {old}: live after {took}, {trouble:.1} s after the trouble began"
+            ));
         }
     }
 
-    /// Writes the file and waits until it is live; tells where it can't be.
-    async fn steer(&mut self, target: u8) -> Option<Duration> {
-        let began = Instant::now();
-        if let Err(error) = self.steering.write(target) {
-            self.scene.tell(format!("can't write the configuration file: {error}"));
-            return None;
-        }
-        while began.elapsed() < LIVE_BY {
-            let percent = self.meter.read().await.map(|scrape| scrape.percent());
-            if percent.is_some_and(|percent| (percent - f64::from(target)).abs() < 1e-6) {
+    /// How long a change took, or the telling of why it isn't live.
+    fn live(&self, began: Instant, outcome: Result<(), String>) -> Option<Duration> {
+        match outcome {
+            Ok(()) => {
                 let took = began.elapsed();
                 self.scene.chronicle.borrow_mut().shifts.push(took);
-                return Some(took);
+                Some(took)
             }
-            sleep(CLOSE_LOOK).await;
+            Err(error) => {
+                self.scene.tell(error);
+                None
+            }
         }
-        self.scene.tell(format!("{target} % isn't live after {} s", LIVE_BY.as_secs()));
-        None
     }
 
     fn finish(&self) {
@@ -200,13 +204,12 @@ impl Conductor {
         let mut chronicle = self.scene.chronicle.borrow_mut();
         (chronicle.is_handed_over, chronicle.next) = (true, None);
         drop(chronicle);
-        self.scene.tell("you have written the file: the weights are yours now");
+        self.scene.tell("somebody else steers: the weights are yours now");
     }
 
     /// Tells what comes of other people's changes, for ever.
     async fn watch(&mut self) {
-        let mut before =
-            Scrape { revision: self.scene.chronicle.borrow().shifts.len() as u64 + 1, ..Scrape::default() };
+        let mut before = Scrape { revision: self.wheel.revision(), ..Scrape::default() };
         loop {
             if let Some(now) = self.meter.read().await {
                 if let Some(words) = outcome(&before, &now) {
@@ -219,7 +222,7 @@ impl Conductor {
     }
 }
 
-/// What has come of a change of the file between two looks.
+/// What has come of somebody's change between two looks.
 fn outcome(before: &Scrape, now: &Scrape) -> Option<String> {
     let revision = now.revision;
     if now.revision > before.revision {

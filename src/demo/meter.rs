@@ -60,13 +60,6 @@ pub(super) struct Scrape {
     pub(super) sides: [Counts; 2],
 }
 
-impl Scrape {
-    /// The new platform's share of the requests, 0 to 100.
-    pub(super) fn percent(&self) -> f64 {
-        self.sides[Side::New as usize].weight * 100.0
-    }
-}
-
 /// One backend's figures since the start, all routes together.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Counts {
@@ -155,7 +148,7 @@ crossfade_revision 12
     fn figures_are_taken_from_the_text_by_backend() {
         let scrape = parse(TEXT);
         let [heroku, fly] = &scrape.sides;
-        assert_eq!((scrape.revision, scrape.is_refused, scrape.percent()), (12, true, 25.0));
+        assert_eq!((scrape.revision, scrape.is_refused, fly.weight), (12, true, 0.25));
         assert_eq!((fly.requests, fly.errors), (43.0, 3.0));
         assert_eq!(heroku.buckets, [(0.01, 6.0), (f64::INFINITY, 7.0)]);
     }

@@ -1,9 +1,9 @@
 //! `crossfade demo`: two sample platforms, visitors, and the real proxy between them, on this machine alone.
 //!
 //! `cli::demo` sets the [`Stage`], starts the proxy by the stage's configuration file, and tells the stage
-//! where visitors come in. From then on the demo does what an operator would: it shifts weights by writing
-//! the file, and looks at `/metrics`. It must never reach into the proxy by another way, nor leave anything
-//! behind.
+//! where visitors come in. From then on the demo does what an operator would: it shifts weights by commands to
+//! the admin API, and looks at `/metrics`. It must never reach into the proxy by another way, nor leave
+//! anything behind.
 
 mod conductor;
 mod meter;
@@ -17,6 +17,7 @@ mod stage;
 mod steering;
 mod view;
 mod visitors;
+mod wheel;
 
 pub use stage::{Backstage, Doors, Playing, Stage};
 

@@ -18,7 +18,7 @@ const SIDE: usize = 32;
 /// How wide a fader is.
 const FADER: usize = 22;
 /// How many of the latest events are shown.
-const EVENTS: usize = 5;
+const EVENTS: usize = 4;
 
 /// How a piece of text is painted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub(super) fn page(view: &View, places: &Places) -> Vec<Line> {
     lines.extend(people(view));
     lines.extend([Line::default(), next(view)]);
     lines.extend(events(view));
-    lines.resize_with(ROWS - 5, Line::default);
+    lines.resize_with(ROWS - 6, Line::default);
     lines.extend(hands_on(view, places));
     lines
 }
@@ -209,7 +209,7 @@ fn hands_on(view: &View, places: &Places) -> Vec<Line> {
     let last = if view.chronicle.is_handed_over {
         "The weights are yours. Ctrl-C ends the demo."
     } else {
-        "With your first edit the weights are yours. Ctrl-C ends the demo."
+        "With your first change the weights are yours. Ctrl-C ends the demo."
     };
     let rule = Line::default().with(Ink::Faint, format!(" {}", "─".repeat(COLUMNS - 2)));
     let named = |(name, text): (&str, String)| {
@@ -231,8 +231,10 @@ mod tests {
     use crate::demo::stage::Doors;
 
     fn places(length: Option<Duration>) -> Places {
-        let doors = Doors { http: ([127, 0, 0, 1], 65_001).into(), metrics: ([127, 0, 0, 1], 65_002).into() };
-        Places { doors, file: PathBuf::from("/tmp/crossfade-demo-0123abcd/crossfade.toml"), length }
+        let [http, metrics, admin] = [65_001, 65_002, 65_003].map(|port| ([127, 0, 0, 1], port).into());
+        let doors = Doors { http, metrics, admin };
+        let folder = PathBuf::from("/tmp/crossfade-demo-0123abcd");
+        Places { doors, folder, token: "f".repeat(32), length }
     }
 
     fn busy() -> View {

@@ -16,17 +16,18 @@ pub(super) fn greeting(places: &Places) -> Vec<String> {
         "The proxy is the real one; the two platforms and the visitors are samples.".to_owned(),
         String::new(),
     ];
-    lines.extend(invitation(places).into_iter().map(|(label, text)| format!("  {label:<9}{text}")));
+    lines.extend(invitation(places).into_iter().map(|(label, text)| format!("  {label:<11}{text}")));
     lines.push(String::new());
     lines
 }
 
 /// What to try by hand.
-pub(super) fn invitation(places: &Places) -> [(&'static str, String); 3] {
-    let Places { doors, file, .. } = places;
+pub(super) fn invitation(places: &Places) -> [(&'static str, String); 4] {
+    let Places { doors, folder, token, .. } = places;
     [
+        ("dashboard", format!("http://{}/#token={token}", doors.admin)),
+        ("steer", format!("crossfade shift fly 30% --state {}", folder.display())),
         ("visit", format!("curl -i http://{}/", doors.http)),
-        ("steer", format!("edit {}", file.display())),
         ("measure", format!("curl http://{}/metrics", doors.metrics)),
     ]
 }
@@ -82,7 +83,7 @@ pub(super) fn summary(view: &View) -> Vec<String> {
     if let (Some(least), Some(most)) = (shifts.iter().min(), shifts.iter().max()) {
         let [least, most] = [least, most].map(|took| took.as_secs_f64() * 1000.0);
         let count = plural(shifts.len() as u64, "shift");
-        lines.push(format!("  {count} by writing the file, live {least:.0} to {most:.0} ms after the write"));
+        lines.push(format!("  {count} by command, live after {least:.0} to {most:.0} ms"));
     }
     if let Some(trouble) = chronicle.rollback {
         let (new, trouble) = (Side::New.name(), trouble.as_secs_f64());
@@ -133,6 +134,6 @@ mod tests {
         let lines = summary(&view);
         assert!(lines.iter().all(|line| line.len() <= 80), "{lines:#?}");
         assert!(lines[1].contains("2,469,137 requests: 3 lost by the proxy"), "{}", lines[1]);
-        assert!(lines[3].contains("2 shifts by writing the file, live 46 to 103 ms"), "{}", lines[3]);
+        assert!(lines[3].contains("2 shifts by command, live after 46 to 103 ms"), "{}", lines[3]);
     }
 }

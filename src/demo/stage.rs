@@ -25,6 +25,7 @@ use super::script::WHOLE;
 use super::steering::{Folder, Steering};
 use super::view::{Places, View};
 use super::visitors::Visitors;
+use super::wheel::Wheel;
 use super::{DemoError, Side};
 
 /// How long the end of the script stays to be seen.
@@ -48,6 +49,8 @@ pub struct Doors {
     pub http: SocketAddr,
     /// That of the metrics.
     pub metrics: SocketAddr,
+    /// That of the dashboard and the admin API.
+    pub admin: SocketAddr,
 }
 
 /// The demo while it plays.
@@ -107,8 +110,9 @@ impl Stage {
             LocalSet::new().block_on(&runtime, async {
                 // Not opened: the proxy couldn't start, and says so itself.
                 if let Ok(doors) = opened.await {
-                    let file = steering.path().to_owned();
-                    let places = Places { doors, file, length };
+                    let folder = steering.path().parent().map(Path::to_owned).unwrap_or_default();
+                    let token = steering.token().to_owned();
+                    let places = Places { doors, folder, token, length };
                     // A screen that is gone ends the demo like everything else does.
                     let _ = perform(&places, steering, trouble, &mut signals).await;
                 }
@@ -137,8 +141,9 @@ async fn perform(
     let mut screen = Screen::open(places)?;
     let scene = Scene::begin();
     let visitors = Visitors::new(places.doors.http);
-    let conductor =
-        Conductor { scene: Rc::clone(&scene), steering, meter: Meter::new(places.doors.metrics), trouble };
+    let wheel = Wheel::new(places.doors.admin, places.token.clone());
+    let meter = Meter::new(places.doors.metrics);
+    let conductor = Conductor { scene: Rc::clone(&scene), steering, wheel, meter, trouble };
     let length = places.length.map_or(WHOLE, |length| length.saturating_sub(CURTAIN).min(WHOLE));
     let mut meter = Meter::new(places.doors.metrics);
     tokio::task::spawn_local(Rc::clone(&visitors).come());

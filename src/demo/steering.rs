@@ -1,10 +1,8 @@
-//! The steering wheel: the proxy's configuration file, in a folder of its own that goes when the demo goes.
+//! The proxy's configuration file and its state, in a folder of their own that goes when the demo goes.
 //!
-//! `conductor` shifts weights by writing it anew, as an operator would. Once somebody else has written it,
-//! it is theirs: it must never be overwritten then.
+//! `stage` has the file written, `conductor` looks whether somebody else has changed it. It is written once.
 
 use std::fs::{self, DirBuilder};
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +38,7 @@ impl Drop for Folder {
 #[derive(Debug)]
 pub(super) struct Steering {
     path: PathBuf,
-    platforms: [SocketAddr; 2],
+    token: String,
     written: String,
 }
 
@@ -50,10 +48,12 @@ impl Steering {
     /// # Errors
     /// Names the folder that can't be written.
     pub(super) fn take(folder: &Folder, platforms: [SocketAddr; 2]) -> Result<Self, DemoError> {
-        let mut this = Self { path: folder.0.join("crossfade.toml"), platforms, written: String::new() };
-        let written = this.write(0);
-        written.map_err(|error| DemoError::Folder(folder.0.display().to_string(), error))?;
-        Ok(this)
+        let (path, token_file) = (folder.0.join("crossfade.toml"), folder.0.join("token"));
+        let written = configuration(platforms, &folder.0, &token_file);
+        let token = format!("{:032x}", fastrand::u128(..));
+        let write = || fs::write(&token_file, &token).and_then(|()| fs::write(&path, &written));
+        write().map_err(|error| DemoError::Folder(folder.0.display().to_string(), error))?;
+        Ok(Self { path, token, written })
     }
 
     /// Where the file is.
@@ -61,17 +61,9 @@ impl Steering {
         &self.path
     }
 
-    /// Gives the new platform so many percent. The file changes at once and whole: it is renamed.
-    ///
-    /// # Errors
-    /// What the machine said.
-    pub(super) fn write(&mut self, percent: u8) -> io::Result<()> {
-        let text = configuration(self.platforms, percent);
-        let draft = self.path.with_extension("draft");
-        fs::write(&draft, &text)?;
-        fs::rename(&draft, &self.path)?;
-        self.written = text;
-        Ok(())
+    /// What lets into the admin API.
+    pub(super) fn token(&self) -> &str {
+        &self.token
     }
 
     /// Whether somebody else has written the file. One that is away for a moment is being written.
@@ -80,18 +72,18 @@ impl Steering {
     }
 }
 
-fn configuration(platforms: [SocketAddr; 2], percent: u8) -> String {
+fn configuration(platforms: [SocketAddr; 2], state: &Path, token_file: &Path) -> String {
     let [heroku, fly] = platforms;
     let (old, new) = (Side::Old.name(), Side::New.name());
-    let rest = 100 - percent;
+    let (state, token_file) = (state.display(), token_file.display());
     format!(
-        r#"# The demo's proxy serves by this file. Change the weights and save: they are live at once. A mistake changes
-# nothing. From your first change on, the demo leaves this file alone.
+        r#"# The demo's proxy serves by this file. Change the weights and save: they are live at once, and commands give way. A
+# mistake changes nothing. From your first change on, the demo leaves the weights alone.
 
 [[routes]]
 name    = "web"
 stable  = "{old}"
-weights = {{ {old} = {rest}, {new} = {percent} }}
+weights = {{ {old} = 100, {new} = 0 }}
 sticky  = "cookie"                            # or "none"
 pin     = {{ header = "X-Crossfade-Backend" }}  # names a backend, whatever the weights
 
@@ -102,9 +94,14 @@ url = "http://{heroku}"
 url = "http://{fly}"
 
 [server]
-http          = "127.0.0.1:0"
-metrics       = "127.0.0.1:0"
-drain_timeout = "2s"
+http             = "127.0.0.1:0"
+metrics          = "127.0.0.1:0"
+admin            = "127.0.0.1:0"
+admin_token_file = '{token_file}'
+drain_timeout    = "2s"
+
+[state]
+dir = '{state}'
 
 [access_log]
 target = "off"
@@ -121,19 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_a_configuration_without_a_warning_at_any_weight() {
-        for percent in 0..=100 {
-            let text = configuration([SocketAddr::from(([127, 0, 0, 1], 1)); 2], percent);
-            let loaded = crate::config::load(&text, &|_| None).unwrap();
-            assert_eq!(loaded.warnings.len(), 0, "{percent}");
-        }
+    fn the_file_is_a_configuration_without_a_warning() {
+        let folder = Folder::create().unwrap();
+        let text = steering(&folder).written;
+        let loaded = crate::config::load(&text, &|_| None).unwrap();
+        assert_eq!(loaded.warnings.len(), 0);
     }
 
     #[test]
     fn a_foreign_hand_is_noticed_and_our_own_is_not() {
         let folder = Folder::create().unwrap();
-        let mut steering = steering(&folder);
-        steering.write(5).unwrap();
+        let steering = steering(&folder);
         assert!(!steering.is_foreign());
         fs::write(steering.path(), "# mine").unwrap();
         assert!(steering.is_foreign());

@@ -14,10 +14,12 @@ use super::visitors::{Habits, Tally};
 /// What doesn't change: where everything is.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
-    /// Visitors' address and that of the metrics.
+    /// Every address.
     pub(super) doors: Doors,
-    /// The configuration file.
-    pub(super) file: PathBuf,
+    /// The folder of the configuration file and the state.
+    pub(super) folder: PathBuf,
+    /// What lets into the dashboard.
+    pub(super) token: String,
     /// How long it all takes; nothing means until Ctrl-C.
     pub(super) length: Option<Duration>,
 }

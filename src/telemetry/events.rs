@@ -258,6 +258,8 @@ pub enum StateEvent<'a> {
     Trouble { reason: &'a dyn Display },
     /// All changes are kept again.
     Recovered,
+    /// Nobody can steer by the socket of the state directory; it is tried again.
+    NoSocket { error: &'a dyn Display },
     /// The process ends, and so many of the last changes were never kept.
     Lost { entries: usize },
     /// What was found at start isn't whole.
@@ -273,6 +275,9 @@ impl StateEvent<'_> {
                 error!(event = "state.trouble", %reason, "a restart would forget what has changed");
             }
             Self::Recovered => info!(event = "state.recovered", "all changes are kept"),
+            Self::NoSocket { error } => {
+                error!(event = "state.no-socket", %error, "no command can come by the state directory");
+            }
             Self::Lost { entries } => error!(event = "state.lost", entries, "the last changes are forgotten"),
             Self::FoundBroken { what } => warn!(event = "state.found-broken", %what, "not all was kept"),
             Self::NotShortened { reason } => {
