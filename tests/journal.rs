@@ -19,6 +19,10 @@ use tokio::runtime::{Builder, Runtime};
 const DIR: &str = "CROSSFADE_TEST_JOURNAL";
 /// How often it is killed.
 const KILLS: usize = 50;
+/// Bytes beside a change, so that writing a thousand takes longer than a kill.
+const BALLAST: usize = 200;
+/// Up to so many turns of a loop pass between a promise and the kill.
+const SPINS: u32 = 20_000;
 
 #[test]
 fn kill_at_any_moment() {
@@ -28,9 +32,10 @@ fn kill_at_any_moment() {
     let state = tempfile::tempdir().unwrap();
     let mut last = 0;
     for round in 0..KILLS {
-        // Now and then the kill meets a journal that is being written anew.
-        last = fill(state.path(), last);
-        let promised = keep_and_kill(state.path()).unwrap_or(last);
+        let (filled, left) = fill(state.path(), last);
+        // Every other time while it is written anew, which begins once a line too many is promised.
+        let promises = if round % 2 == 0 { left + 1 } else { fastrand::usize(0..20) };
+        let promised = keep_and_kill(state.path(), promises).unwrap_or(filled);
         let (journal, found) = open(state.path());
         let revisions: Vec<u64> = found.entries.iter().map(|entry| entry.overrides).collect();
         let newest = *revisions.last().unwrap();
@@ -54,7 +59,7 @@ fn a_disk_that_takes_no_more_leaves_whole_lines() {
         return keep_until_the_end(Path::new(&dir));
     }
     let state = tempfile::tempdir().unwrap();
-    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
     let mut child = start(
         Command::new("sh").arg("-c").arg(limited).arg(std::env::current_exe().unwrap()),
         "a_disk_that_takes_no_more_leaves_whole_lines",
@@ -82,12 +87,12 @@ fn keep_until_the_end(dir: &Path) {
     }
 }
 
-/// Lets it keep some changes. Answers with the last that it promised.
-fn keep_and_kill(dir: &Path) -> Option<u64> {
+/// Lets it keep so many changes, or a few more. Answers with the last that it promised.
+fn keep_and_kill(dir: &Path, awaited: usize) -> Option<u64> {
     let mut child = start(&mut Command::new(std::env::current_exe().unwrap()), "kill_at_any_moment", dir);
     let mut promised = promises(&mut child);
-    let before = promised.by_ref().nth(fastrand::usize(0..20));
-    for _ in 0..fastrand::u32(0..200_000) {
+    let before = promised.by_ref().take(awaited).last();
+    for _ in 0..fastrand::u32(0..SPINS) {
         std::hint::spin_loop();
     }
     child.kill().unwrap();
@@ -106,18 +111,19 @@ fn promises(child: &mut Child) -> impl Iterator<Item = u64> + use<> {
     lines.filter_map(|line| String::from_utf8(line).ok()?.strip_prefix("kept ")?.parse().ok())
 }
 
-/// Keeps changes until the journal is about to be written anew.
-fn fill(dir: &Path, last: u64) -> u64 {
+/// Keeps changes until the journal is about to be written anew. Answers with the last, and how many more it has room
+/// for.
+fn fill(dir: &Path, last: u64) -> (u64, usize) {
     let (journal, _) = open(dir);
     let lines = fs::read(dir.join("journal")).unwrap().iter().filter(|byte| **byte == b'\n').count();
-    let wanted = (JOURNAL_LINES - 5).saturating_sub(lines) as u64;
+    let wanted = (JOURNAL_LINES - 5).saturating_sub(lines);
     let runtime = runtime();
-    for batch in (last + 1..=last + wanted).collect::<Vec<_>>().chunks(HISTORY / 2) {
+    for batch in (last + 1..=last + wanted as u64).collect::<Vec<_>>().chunks(HISTORY / 2) {
         let kept: Vec<_> = batch.iter().map(|revision| journal.keep(&entry(*revision))).collect();
         assert!(kept.into_iter().all(|kept| runtime.block_on(kept) == Kept::Yes));
     }
     assert_eq!(journal.close(), Closed::Kept);
-    last + wanted
+    (last + wanted as u64, JOURNAL_LINES.saturating_sub(lines + wanted))
 }
 
 fn open(dir: &Path) -> (Journal, Found<u64>) {
@@ -131,7 +137,15 @@ fn runtime() -> Runtime {
 fn entry(revision: u64) -> Entry<u64> {
     let (at, actor, via) = ("2026-01-02T03:04:05Z".to_owned(), "uid 0".to_owned(), "socket".to_owned());
     let command = format!("shift fly {}%", revision % 100);
-    let record =
-        Record { revision, at, actor, via, command, reason: None, changes: Vec::new(), undoes: None };
+    let record = Record {
+        revision,
+        at,
+        actor,
+        via,
+        command,
+        reason: Some("x".repeat(BALLAST)),
+        changes: Vec::new(),
+        undoes: None,
+    };
     Entry { record, overrides: revision }
 }

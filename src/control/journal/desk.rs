@@ -28,7 +28,7 @@ pub(super) struct Desk {
 /// What lies on it.
 #[derive(Debug, Default)]
 struct Pile {
-    waiting: VecDeque<(Line, Option<Answer>)>,
+    waiting: VecDeque<(Line, Answer)>,
     /// The thread has been waited for in vain, and hasn't come back since.
     hung: bool,
     /// Nothing more will be written.
@@ -70,13 +70,12 @@ impl Desk {
             return Err("the journal is closed: this process writes no more".to_owned());
         }
         let (answer, kept) = oneshot::channel();
-        let hung = pile.hung;
-        pile.waiting.push_back((line, (!hung).then_some(answer)));
+        pile.waiting.push_back((line, answer));
         if pile.waiting.len() > HISTORY {
             pile.waiting.pop_front();
         }
         self.changed.notify_all();
-        if hung { Err(self.slow.clone()) } else { Ok(kept) }
+        if pile.hung { Err(self.slow.clone()) } else { Ok(kept) }
     }
 
     /// Whoever asked after a line has waited long enough.
@@ -105,9 +104,9 @@ impl Desk {
             }
             None => self.changed.wait_while(self.pile(), idle).unwrap_or_else(PoisonError::into_inner),
         };
-        let (lines, answers): (Vec<_>, Vec<_>) = pile.waiting.drain(..).unzip();
+        let (lines, answers): (Vec<Line>, _) = pile.waiting.drain(..).unzip();
         pile.unwritten += lines.len();
-        Taken { lines, answers: answers.into_iter().flatten().collect(), closed: pile.closed }
+        Taken { lines, answers, closed: pile.closed }
     }
 
     /// The thread says what came of it.

@@ -224,6 +224,25 @@ fn the_end_tells_what_is_lost() {
     assert_eq!(journal.close(), Closed::Lost { entries: 2 });
 }
 
+#[test]
+fn what_a_thread_holds_that_does_not_come_back_is_lost_too() {
+    let journal = Journal { desk: Arc::new(Desk::new(String::new())) };
+    drop(journal.keep(&entry(1)));
+    assert_eq!(journal.desk.take(None).lines.len(), 1);
+    drop(journal.keep(&entry(2)));
+    assert_eq!(journal.close(), Closed::Lost { entries: 2 });
+}
+
+#[test]
+fn where_too_much_waits_the_newest_stays() {
+    let desk = Desk::new(String::new());
+    let lay = |revision| drop(desk.lay(Line::of(&entry(revision)).unwrap()));
+    (1..=HISTORY as u64 + 7).for_each(lay);
+    let lines = desk.take(None).lines;
+    let ends = [&lines[0], &lines[lines.len() - 1]].map(|line| line.entry::<u64>().unwrap().overrides);
+    assert_eq!((lines.len(), ends), (HISTORY, [8, HISTORY as u64 + 7]));
+}
+
 /// A thread that doesn't come is one that waits for a disk.
 #[tokio::test]
 async fn a_disk_that_hangs_holds_up_one_change_and_no_second() {
