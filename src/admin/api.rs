@@ -73,6 +73,12 @@ impl Api {
         self.serve(Listening::Tcp(socket), Door::locked(&key)).await
     }
 
+    /// The places of event streams.
+    #[cfg(test)]
+    pub(super) fn streams(&self) -> &Semaphore {
+        &self.0.streams
+    }
+
     async fn serve(self, socket: Listening, door: Door) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router());
         listen::serve(socket, move |request, caller| answer(router.clone(), door.clone(), request, caller))

@@ -1,1 +1,137 @@
-//! x
+//! Tests of `events`: what a stream tells, and what happens to a reader that goes, comes back or stands still.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::stage::{Events, Stage, TOKEN, request, with_token};
+use crate::config::limits::{ADMIN_HEAD, ADMIN_STREAMS};
+
+async fn stream(stage: &Stage, query: &str, fields: &str) -> Events<UnixStream> {
+    Events::of(UnixStream::connect(&stage.socket).await.unwrap(), query, fields).await
+}
+
+#[tokio::test]
+async fn the_status_comes_at_once_and_with_every_second_and_change() {
+    let stage = Stage::begin();
+    let mut events = stream(&stage, "", "").await;
+    let (name, id, status) = events.next().await;
+    assert_eq!((&*name, id, &status["revision"]), ("status", None, &3.into()));
+    stage.sampler.look(Duration::ZERO, UNIX_EPOCH);
+    let (name, _, _) = events.next().await;
+    assert_eq!(name, "status", "a second has passed");
+    stage.publish(4);
+    let (name, id, record) = events.next().await;
+    assert_eq!((&*name, id, &record["command"]), ("revision", Some(4), &"shift fly 4%".into()));
+    let (name, _, status) = events.next().await;
+    assert_eq!((&*name, &status["revision"]), ("status", &4.into()));
+    stage.statuses.send_modify(|status| status.refused = Some("error: x".to_owned()));
+    let (_, status) = events.next_of("status").await;
+    assert_eq!(status["config_refused"], "error: x");
+}
+
+#[tokio::test]
+async fn a_sample_comes_with_each_new_point() {
+    let stage = Stage::begin();
+    stage.sampler.look(Duration::ZERO, UNIX_EPOCH);
+    let mut events = stream(&stage, "", "").await;
+    events.next_of("status").await;
+    for second in 1..=5 {
+        stage.sampler.look(Duration::from_secs(second), UNIX_EPOCH + Duration::from_secs(second));
+    }
+    let (id, sample) = events.next_of("sample").await;
+    assert_eq!((id, &sample["at"]), (None, &5.0.into()));
+    let fly = &sample["lines"][0];
+    assert_eq!(
+        (&fly["backend"], &fly["weight"], &fly["requests_per_second"]),
+        (&"fly".into(), &5.0.into(), &0.0.into())
+    );
+    assert!(fly["p50"].is_null());
+}
+
+#[tokio::test]
+async fn who_comes_back_misses_no_revision() {
+    let stage = Stage::begin();
+    for (query, fields, expected) in [
+        ("?after=1", "", &[2, 3][..]),
+        ("?after=0", "", &[1, 2, 3]),
+        ("", "Last-Event-ID: 2\r\n", &[3]),
+        ("?after=0", "Last-Event-ID: 2\r\n", &[3]),
+        ("?after=3", "", &[]),
+        ("", "", &[]),
+    ] {
+        let mut events = stream(&stage, query, fields).await;
+        for revision in expected {
+            let (name, id, record) = events.next().await;
+            assert_eq!((&*name, id, &record["revision"]), ("revision", Some(*revision), &(*revision).into()));
+        }
+        assert_eq!(events.next().await.0, "status", "{query} {fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_number_of_another_life_is_no_reason_to_miss_what_comes() {
+    let stage = Stage::begin();
+    let mut events = stream(&stage, "?after=900", "").await;
+    assert_eq!(events.next().await.0, "status");
+    stage.publish(4);
+    assert_eq!(events.next_of("revision").await.0, Some(4));
+}
+
+#[tokio::test]
+async fn what_is_no_number_is_refused() {
+    let stage = Stage::begin();
+    for (query, fields) in [
+        ("?after=x", ""),
+        ("?after=-1", ""),
+        ("?before=1", ""),
+        ("", "Last-Event-ID: x\r\n"),
+        ("", "Last-Event-ID:\r\n"),
+    ] {
+        let request =
+            request("GET", &format!("/api/v1/events{query}"), &format!("Host: localhost\r\n{fields}"));
+        let answer = stage.unix(&request).await;
+        assert_eq!((answer.status, &*answer.reason()), (400, "malformed"), "{query} {fields}");
+    }
+}
+
+#[tokio::test]
+async fn streams_are_bounded_and_leave_their_place_when_they_end() {
+    let stage = Stage::begin();
+    let mut open = Vec::new();
+    for _ in 0..ADMIN_STREAMS {
+        open.push(stream(&stage, "", "").await);
+    }
+    let one_more = request("GET", "/api/v1/events", "Host: localhost\r\n");
+    let answer = stage.unix(&one_more).await;
+    assert_eq!(
+        (answer.status, &*answer.reason(), answer.field("Retry-After")),
+        (429, "rate_limited", Some("5"))
+    );
+    let (over_tcp, status) = (stage.tcp(&with_token("/api/v1/events")).await, with_token("/api/v1/status"));
+    assert_eq!((over_tcp.status, stage.tcp(&status).await.status), (429, 200), "commands get through");
+    open.pop();
+    while !stage.has_places(1).await {}
+    stream(&stage, "", "").await;
+}
+
+/// A dashboard on a laptop that was shut must not fill the memory, nor keep its place.
+#[tokio::test]
+async fn a_reader_that_stands_still_is_cut_off() {
+    let stage = Stage::begin();
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    let fields = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n");
+    socket.write_all(request("GET", "/api/v1/events", &fields).as_bytes()).await.unwrap();
+    while stage.places() == ADMIN_STREAMS {
+        tokio::task::yield_now().await;
+    }
+    stage.statuses.send_modify(|status| status.refused = Some("x".repeat(256 * 1024)));
+    let began = std::time::Instant::now();
+    // Each look is another status; the kernel takes a few megabytes of them.
+    while !stage.has_places(u32::try_from(ADMIN_STREAMS).unwrap()).await {
+        stage.sampler.look(began.elapsed(), UNIX_EPOCH);
+        assert!(began.elapsed() < ADMIN_HEAD * 3, "it holds its place");
+    }
+    assert!(began.elapsed() >= ADMIN_HEAD);
+}

@@ -17,7 +17,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<
     if uri.authority().is_some() {
         return Err("this isn't a proxy: ask for a path".to_owned());
     }
-    let host = only(headers, HOST)?.ok_or("a request needs one `Host`")?;
+    let host = only(headers, &HOST)?.ok_or("a request needs one `Host`")?;
     let host: Authority = host.parse().map_err(|_| "`Host` isn't a name or an address".to_owned())?;
     if host.as_str().contains('@') || !is_ours(host.host(), hosts) {
         let name = host.host().escape_debug();
@@ -25,7 +25,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<
             "the host `{name}` isn't known: add it to `server.admin_hosts`, or use the address"
         ));
     }
-    let Some(origin) = only(headers, ORIGIN)? else { return Ok(()) };
+    let Some(origin) = only(headers, &ORIGIN)? else { return Ok(()) };
     if is_of(origin, &host) { Ok(()) } else { Err("this was asked for by another site's page".to_owned()) }
 }
 
@@ -58,8 +58,8 @@ fn is_of(origin: &str, host: &Authority) -> bool {
 }
 
 /// The one value of a field; more are as good as another.
-fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Foreign> {
-    let mut values = headers.get_all(&name).iter();
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Foreign> {
+    let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     match (first, second) {
         (None, _) => Ok(None),

@@ -20,6 +20,8 @@ mod observe;
 mod page;
 mod refusal;
 mod socket;
+#[cfg(test)]
+mod stage;
 mod steer;
 mod token;
 mod told;

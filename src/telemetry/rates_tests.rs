@@ -26,9 +26,9 @@ fn rate(rates: &Rates, backend: &str) -> Option<f64> {
 #[test]
 fn a_reading_covers_the_last_ten_seconds() {
     let mut rates = Rates::default();
-    for second in 0..=30 {
+    for second in 0..=30_u64 {
         // 100 a second, and from second 20 on 10 errors a second.
-        let errors = (second as u64).saturating_sub(20) * 10;
+        let errors = second.saturating_sub(20) * 10;
         push(&mut rates, second, &[("web", "fly", totals(second * 100, errors))]);
     }
     let reading = rates.now("web", "fly").unwrap();

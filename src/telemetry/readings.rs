@@ -49,7 +49,7 @@ impl Readings {
     /// Waits for a second that this one hasn't seen. Never over if nobody looks any more.
     pub async fn second(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
