@@ -29,6 +29,7 @@ pub(super) async fn follow(client: &Client, tell: Sender<News>) -> Trouble {
         pause.tick().await;
         let why = match hear(client, &tell).await {
             Err(trouble @ Trouble::Refused(_)) => return trouble,
+            Err(Trouble::Absent { why, .. }) => format!("no proxy there, {why}"),
             Err(trouble) => trouble.to_string(),
             Ok(why) => why.to_owned(),
         };

@@ -21,6 +21,8 @@ use crate::cli::watch::scene::Scene;
 const CHANGES: usize = 4;
 /// Lines that a question or a message may take.
 const SAID: usize = 3;
+/// Lines that a warning may take: with all of them the chosen route still fits.
+const WARNED: usize = 2;
 const KEYS: &str = " ↑↓ route  ←→ share, shift: by 10  Enter  r rollback  R all  u undo  q quit";
 const SHORT_KEYS: &str = " ↑↓ ←→ Enter  r rollback  R all  u undo  q quit";
 const ANSWERS: &str = " y do it   n leave it";
@@ -32,7 +34,9 @@ pub(super) fn draw(scene: &Scene, now: Instant, area: Rect, buffer: &mut Buffer)
     let mut lines = top(scene, now, width);
     lines.truncate(height.saturating_sub(foot.len()));
     let room = height.saturating_sub(lines.len() + foot.len());
-    lines.extend(middle(scene, width, room));
+    // What is old is paler than what is new.
+    let style = if scene.stale(now).is_some() { FAINT } else { Style::new() };
+    lines.extend(middle(scene, width, room).into_iter().map(|line| line.patch_style(style)));
     lines.resize_with(height.saturating_sub(foot.len()), Line::default);
     for (line, y) in lines.iter().chain(&foot).zip(area.y..area.bottom()) {
         buffer.set_line(area.x, y, line, area.width);
@@ -58,8 +62,7 @@ fn top(scene: &Scene, now: Instant, width: usize) -> Vec<Line<'static>> {
     let mut lines = vec![Line::from(title)];
     let stale = scene.stale(now).map(|(age, why)| format!("STALE for {}: {why}; trying again", span(age)));
     for warning in stale.into_iter().chain(warnings(status)) {
-        let style = BAD.add_modifier(Modifier::REVERSED);
-        lines.push(Line::from(padded(vec![Span::styled(format!(" ! {warning}"), style)], width)));
+        lines.extend(wrapped(&format!("! {warning}"), width, WARNED, BAD.add_modifier(Modifier::REVERSED)));
     }
     lines
 }
@@ -133,17 +136,17 @@ fn foot(scene: &Scene, width: usize) -> Vec<Line<'static>> {
     let (said, keys) = match (scene.desk.question(), &scene.message) {
         (Some(question), _) => {
             let style = BOLD.add_modifier(Modifier::REVERSED);
-            (wrapped(&format!("{}? y/n", question.words), width, style), ANSWERS)
+            (wrapped(&format!("{}? y/n", question.words), width, SAID, style), ANSWERS)
         }
-        (None, Some((words, bad))) => (wrapped(words, width, if *bad { BAD } else { BOLD }), KEYS),
+        (None, Some((words, bad))) => (wrapped(words, width, SAID, if *bad { BAD } else { BOLD }), KEYS),
         (None, None) => (vec![Line::default()], KEYS),
     };
     let keys = if keys.chars().count() > width { SHORT_KEYS } else { keys };
     said.into_iter().chain([Line::styled(keys, FAINT)]).collect()
 }
 
-/// In as many lines as it takes, up to [`SAID`], broken between words.
-fn wrapped(text: &str, width: usize, style: Style) -> Vec<Line<'static>> {
+/// In as many lines as it takes, up to `most`, broken between words.
+fn wrapped(text: &str, width: usize, most: usize, style: Style) -> Vec<Line<'static>> {
     let room = width.saturating_sub(2).max(1);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -155,8 +158,8 @@ fn wrapped(text: &str, width: usize, style: Style) -> Vec<Line<'static>> {
             last.push_str(word);
         }
     }
-    if lines.len() > SAID {
-        lines.truncate(SAID);
+    if lines.len() > most {
+        lines.truncate(most);
         let last = lines.last_mut().expect("some are left");
         let kept: String = last.chars().take(room.saturating_sub(2)).collect();
         *last = format!("{kept} …");

@@ -49,7 +49,8 @@ impl<'a> Shown<'a> {
         for (row, name) in names.into_iter().enumerate() {
             let mut line = padded(vec![Span::styled(format!("   {name}"), FAINT)], NAMES);
             for column in &columns {
-                line.extend(padded(column[row].clone(), side));
+                line.extend(padded(column[row].clone(), side.saturating_sub(2)));
+                line.push(Span::raw("  "));
             }
             rows.push(Line::from(line));
         }
