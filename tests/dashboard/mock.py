@@ -116,8 +116,9 @@ class Steering:
         undone = {record.get("undoes") for record in self.world.history}
         for record in self.world.history:
             steered = record["via"] in ("admin", "socket") and "undoes" not in record
-            if steered and record["revision"] not in undone and record["changes"]:
-                for change in record["changes"]:
+            mine = [change for change in record["changes"] if body.get("route") in (None, change["route"])]
+            if steered and record["revision"] not in undone and mine:
+                for change in mine:
                     self.world.route(change["route"]).become(change["from"])
                 return record["revision"]
         raise Refusal(422, "invalid", "there is nothing to undo")
