@@ -8,9 +8,11 @@ has it, in as few lines as will do.
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import json
 import re
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,6 +133,8 @@ class Mock:
         self.world, self.token = World(scene), TOKEN
         self.changed = threading.Condition()
         self.wrong, self.blocked_until, self.epoch = 0, 0.0, 0
+        self.awake = threading.Event()
+        self.awake.set()
         mock = self
 
         class Handler(Admin):
@@ -151,20 +155,41 @@ class Mock:
         with self.changed:
             self.epoch += 1
             self.changed.notify_all()
+        self.awake.set()
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
 
-    def start_again(self):
-        """As a restart of the process that kept its state."""
-        world, port = self.world, self._server.server_port
-        self.__init__(port=port)
-        world.started = time.time()
-        self.world = world
+    def start_again(self, scene=None):
+        """As a restart of the process that kept its state; or, with a scene, one that kept nothing."""
+        kept, port = self.world, self._server.server_port
+        self.__init__(scene or "quiet", port)
+        if not scene:
+            kept.started = time.time()
+            self.world = kept
 
 
 class Quiet(ThreadingHTTPServer):
     allow_reuse_address = True
     daemon_threads = True
+
+    def __init__(self, *arguments):
+        self.open = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request, client_address):
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self):
+        """Ends every connection, as the end of a process does."""
+        for request in list(self.open):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
         """A browser that leaves is no news."""
@@ -190,6 +215,7 @@ class Admin(BaseHTTPRequestHandler):
 
     def guarded(self, work):
         try:
+            self.owner.awake.wait()
             self.check_token()
             work()
         except Refusal as refusal:
@@ -244,6 +270,7 @@ class Admin(BaseHTTPRequestHandler):
                 self.event("sample", world.sample())
             with mock.changed:
                 mock.changed.wait(timeout=1)
+            mock.awake.wait()
 
     def event(self, name, data, number=None):
         head = f"id: {number}\n" if number else ""

@@ -47,6 +47,8 @@ class World:
         self.started = time.time()
         self.history, self.revision = [], 0
         self.draining, self.refused, self.trouble = False, None, None
+        # Between so many seconds ago nothing was measured.
+        self.gap = (300, 420) if scene == "gap" else (0, 0)
         self.routes = ROUTES.get(scene, ROUTES["quiet"])()
         self.initial = {route.name: route.state() for route in self.routes}
         self.since = 0.0 if scene == "fresh" else 3600.0
@@ -158,6 +160,7 @@ class World:
         last = math.floor(time.time() / STEP) * STEP
         first = self.started - self.since
         times = [float(last - STEP * back) for back in range(POINTS - 1, -1, -1) if last - STEP * back >= first]
+        times = [at for at in times if not self.gap[0] < last - at < self.gap[1]]
         return {"step_seconds": STEP, "at": times, "lines": list(self.lines(times))}
 
     def sample(self):
@@ -243,5 +246,5 @@ ROUTES = {
 }  # fmt: skip
 STORIES = {
     "fresh": tell_fresh, "failing": tell_failing, "rolled-back": tell_rolled_back, "refused": tell_refused,
-    "trouble": tell_trouble, "hostile": tell_hostile,
+    "trouble": tell_trouble, "hostile": tell_hostile, "gap": tell_quiet,
 }  # fmt: skip

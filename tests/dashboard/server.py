@@ -5,6 +5,7 @@ Used by conftest.py. Both are told apart by CROSSFADE_DASHBOARD: `mock` or `prog
 
 import json
 import os
+import signal
 import sys
 import threading
 import urllib.request
@@ -48,6 +49,12 @@ class Mocked(Server):
 
     def start_again(self):
         self.mock.start_again()
+
+    def freeze(self):
+        self.mock.awake.clear()
+
+    def thaw(self):
+        self.mock.awake.set()
 
 
 class Program(Server):
@@ -98,6 +105,12 @@ class Program(Server):
 
     def stop(self):
         self.process.stop()
+
+    def freeze(self):
+        os.kill(self.process._child.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process._child.pid, signal.SIGCONT)
 
     def close(self):
         self.visiting.set()
