@@ -88,22 +88,28 @@ pub fn token_in(dir: &Path) -> Result<Token, TokenError> {
     let path = dir.join("admin-token");
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        _ => return token_file(&path),
+        _ => return own_file(&path),
     }
     make(dir, &path).map_err(|source| TokenError::Io { path: path.clone(), source })?;
-    token_file(&path)
+    own_file(&path)
 }
 
-/// The token in a file that others can't read.
-///
-/// # Errors
-/// Names the file and what is wrong with it.
-pub fn token_file(path: &Path) -> Result<Token, TokenError> {
+/// Only its owner may have been able to read it.
+fn own_file(path: &Path) -> Result<Token, TokenError> {
     let failed = |source| TokenError::Io { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(TokenError::Readable(path.to_owned()));
     }
+    token_file(path)
+}
+
+/// The token in a file that somebody has put there. Who may read it is theirs to say: a secret of Kubernetes is 0644.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn token_file(path: &Path) -> Result<Token, TokenError> {
+    let failed = |source| TokenError::Io { path: path.to_owned(), source };
     let bytes = read_regular(path).map_err(failed)?;
     let token = str::from_utf8(&bytes).map_err(|_| TokenFault::Characters).and_then(Token::parse);
     token.map_err(|fault| TokenError::Fault { path: path.to_owned(), fault })
@@ -172,6 +178,7 @@ mod tests {
             let error = token_in(dir.path()).unwrap_err().to_string();
             assert!(error.contains(told) && error.contains("admin-token"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(token_file(&path).is_ok(), mode != 0o600, "{text:?}");
         }
         let error = token_file(Path::new("/nowhere/token")).unwrap_err().to_string();
         assert!(error.starts_with("can't read or make the admin token /nowhere/token"), "{error}");

@@ -43,9 +43,10 @@ impl Sockets {
         visitors.extend(listen(&server.https, true)?);
         let plain = Manner { tls: false, proxy_protocol: false };
         let metrics = server.metrics.map(|address| Listener::bind(address, plain)).transpose()?;
-        let admin =
-            server.admin.as_ref().map(|admin| Ok((Listener::bind(admin.address, plain)?, key(admin)?)));
-        let admin = admin.transpose().map_err(|error: StartError| error)?;
+        let admin = match &server.admin {
+            Some(admin) => locked(admin, Listener::bind(admin.address, plain)?)?,
+            None => None,
+        };
         Ok(Self { visitors, metrics, admin })
     }
 
@@ -105,18 +106,24 @@ fn serve_admin(listener: Listener, key: Key, api: Api) {
     }
 }
 
-/// What opens the admin API over TCP.
-fn key(admin: &model::Admin) -> Result<Key, StartError> {
+/// The admin API over TCP with its key. A state directory that can't be used costs the API, never the visitors.
+fn locked(admin: &model::Admin, listener: Listener) -> Result<Option<(Listener, Key)>, StartError> {
     let token = match &admin.token {
         model::Token::File(path) => token_file(path)?,
-        model::Token::State(dir) => token_in(dir)?,
+        model::Token::State(dir) => match token_in(dir) {
+            Ok(token) => token,
+            Err(error) => {
+                Event::from(StateEvent::NoSocket { error: &error }).log();
+                return Ok(None);
+            }
+        },
         // It was there when the configuration was read.
         model::Token::Environment => {
             let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
             Token::parse(&text).map_err(StartError::Environment)?
         }
     };
-    Ok(Key { token, hosts: admin.hosts.clone() })
+    Ok(Some((listener, Key { token, hosts: admin.hosts.clone() })))
 }
 
 /// Serves the admin API on the unix socket of a state directory. One that can't be opened now, or that somebody removes,

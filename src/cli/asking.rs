@@ -124,7 +124,7 @@ pub(super) fn actor() -> Option<String> {
 pub(super) fn told(applied: Applied) -> String {
     let Applied { revision, dry_run, changes, notes, .. } = applied;
     let mut lines: Vec<String> = changes.iter().map(change).collect();
-    if lines.is_empty() {
+    if lines.is_empty() && notes.is_empty() {
         lines.push("nothing to change".to_owned());
     }
     lines.extend(notes.iter().map(|note| format!("note: {}", plain(note))));

@@ -205,10 +205,15 @@ impl Controller {
         (self.config, self.overrides) = (config, overrides);
         let (source, revision) = (origin.via, snapshot.revision);
         let (routes, backends) = (snapshot.routes.len(), snapshot.backends.len());
-        let applied = self.go_live(snapshot, &origin, changes).await;
+        let mut outcome = self.go_live(snapshot, &origin, changes).await;
         Event::from(ConfigEvent::Applied { revision, source, routes, backends }).log();
         tell_lifted(revision, &lifted);
-        applied
+        if let Outcome::Live(applied) = &mut outcome
+            && applied.changes.is_empty()
+        {
+            applied.notes.push("it is read anew; no weight and no mode differs from before".to_owned());
+        }
+        outcome
     }
 
     async fn steer(&mut self, steer: Steer, driver: Driver) -> Outcome {
@@ -259,7 +264,11 @@ impl Controller {
         let routes = overrides.laid_on(&self.config).routes;
         self.overrides = overrides;
         let snapshot = self.published().current().steered(routes, self.revision + 1);
-        self.go_live(snapshot, origin, changes).await
+        let outcome = self.go_live(snapshot, origin, changes).await;
+        let (revision, actor, command) = (self.revision, &origin.actor, &origin.command);
+        let reason = origin.reason.as_deref();
+        Event::from(ConfigEvent::Steered { revision, actor, command, reason }).log();
+        outcome
     }
 
     async fn reload(&mut self, origin: Origin, is_dry: bool) -> Outcome {

@@ -104,6 +104,8 @@ impl Event<'_> {
 pub enum ConfigEvent<'a> {
     /// A snapshot serves.
     Applied { revision: u64, source: &'a str, routes: usize, backends: usize },
+    /// Somebody's command is live.
+    Steered { revision: u64, actor: &'a str, command: &'a str, reason: Option<&'a str> },
     /// What commands had laid on a route was lifted: the file says something else now than it did then.
     Lifted { revision: u64, route: &'a str },
     /// A configuration was refused; `revision` serves on. `report` names every problem.
@@ -123,6 +125,9 @@ impl ConfigEvent<'_> {
         match self {
             Self::Applied { revision, source, routes, backends } => {
                 info!(event = "config.applied", revision, source, routes, backends, "configuration applied");
+            }
+            Self::Steered { revision, actor, command, reason } => {
+                info!(event = "command.applied", revision, actor, command, reason, "a command is live");
             }
             Self::Lifted { revision, route } => {
                 warn!(
@@ -258,7 +263,7 @@ pub enum StateEvent<'a> {
     Trouble { reason: &'a dyn Display },
     /// All changes are kept again.
     Recovered,
-    /// Nobody can steer by the socket of the state directory; it is tried again.
+    /// Nobody can steer by way of the state directory.
     NoSocket { error: &'a dyn Display },
     /// The process ends, and so many of the last changes were never kept.
     Lost { entries: usize },
@@ -276,7 +281,7 @@ impl StateEvent<'_> {
             }
             Self::Recovered => info!(event = "state.recovered", "all changes are kept"),
             Self::NoSocket { error } => {
-                error!(event = "state.no-socket", %error, "no command can come by the state directory");
+                error!(event = "state.no-socket", %error, "the state directory lets no command in");
             }
             Self::Lost { entries } => error!(event = "state.lost", entries, "the last changes are forgotten"),
             Self::FoundBroken { what } => warn!(event = "state.found-broken", %what, "not all was kept"),
