@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::{AdminSocket, Api, Key, Token};
+use super::{AdminSocket, SocketFile, Api, Key, Token};
 use crate::config::model::Mode;
 use crate::control::command::{Asked, Command, Commands, Driver, Outcome, Steer};
 use crate::control::record::{Record, RouteState};
@@ -34,6 +34,7 @@ pub(super) struct Stage {
     pub(super) sampler: Sampler,
     pub(super) metrics: Metrics,
     api: Api,
+    _file: SocketFile,
     _dir: tempfile::TempDir,
 }
 
@@ -52,7 +53,7 @@ impl Stage {
 
     fn with(commands: Commands) -> Self {
         let metrics = Metrics::new("1.2.3", Reasons::default());
-        let share = |backend, weight_ratio| Share { route: "web", backend, weight_ratio };
+        let share = |backend, weight_ratio| Share { route: "web", backend, weight_ratio, mode: "open" };
         metrics.reconcile(&[share("fly", 0.05), share("heroku", 0.95)]);
         let (readings, sampler) = Readings::new(metrics.clone());
         let (statuses, status) = watch::channel(control_status());
@@ -60,13 +61,14 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let bound = AdminSocket::bind(dir.path()).unwrap();
         let socket = bound.path.clone();
-        tokio::spawn(api.clone().serve_unix(bound.divide().0));
+        let (listener, file) = bound.divide();
+        tokio::spawn(api.clone().serve_unix(listener));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let key = Key { token: Token::parse(TOKEN).unwrap(), hosts: vec!["admin.example.com".to_owned()] };
         tokio::spawn(api.clone().serve_tcp(listener, key));
-        Self { address, socket, statuses, sampler, metrics, api, _dir: dir }
+        Self { address, socket, statuses, sampler, metrics, api, _file: file, _dir: dir }
     }
 
     /// How many event streams may still be opened.

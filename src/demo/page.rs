@@ -209,7 +209,7 @@ fn hands_on(view: &View, places: &Places) -> Vec<Line> {
     let last = if view.chronicle.is_handed_over {
         "The weights are yours. Ctrl-C ends the demo."
     } else {
-        "With your first change the weights are yours. Ctrl-C ends the demo."
+        "With your first change the weights are yours. Ctrl-C ends it."
     };
     let rule = Line::default().with(Ink::Faint, format!(" {}", "─".repeat(COLUMNS - 2)));
     let named = |(name, text): (&str, String)| {
