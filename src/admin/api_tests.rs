@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::api::ROUTES;
 use super::document::document;
+use super::operations::ROUTES;
 use super::stage::{Stage, TOKEN, post, request, with_token};
 use crate::control::command::{Applied, Driver, Outcome, Refused, RefusedReason, Steer, Verb};
 use crate::telemetry::metrics::MethodLabel;

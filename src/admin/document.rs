@@ -10,7 +10,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, openapi};
 
-use super::api;
+use super::operations;
 use super::types::{Sample, SampleLine};
 use crate::control::command::Refused;
 use crate::control::record::Record;
@@ -24,19 +24,19 @@ pub(super) fn document() -> String {
 #[openapi(
     info(
         title = "Crossfade's admin API",
-        description = "Steers a running crossfade. On the unix socket `admin.sock` of its state directory the file's \
-                       permissions are the key; over TCP (`server.admin`) a bearer token is. Every error has a `Refused` \
-                       as its body."
+        description = "Steers a running crossfade. On the unix socket `admin.sock` of its state directory the \
+                       file's permissions are the key; over TCP (`server.admin`) a bearer token is. Every error has \
+                       a `Refused` as its body."
     ),
     paths(
-        api::status,
-        api::history,
-        api::diff,
-        api::config,
-        api::series,
-        api::events,
-        api::commands,
-        api::openapi
+        operations::status,
+        operations::history,
+        operations::diff,
+        operations::config,
+        operations::series,
+        operations::events,
+        operations::commands,
+        operations::openapi
     ),
     components(schemas(Record, Refused, Sample, SampleLine)),
     modifiers(&Bearer),

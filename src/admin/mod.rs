@@ -17,6 +17,7 @@ mod failures;
 mod hosts;
 mod listen;
 mod observe;
+mod operations;
 mod page;
 mod refusal;
 mod socket;

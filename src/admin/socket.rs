@@ -84,7 +84,7 @@ impl Drop for SocketFile {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The system takes no such path.
-    #[error("the path {} is too long for a socket: {UNIX_PATH} bytes at most; choose a shorter `[state] dir`", .0.display())]
+    #[error("{} is too long for a socket: {UNIX_PATH} bytes at most; choose a shorter `[state] dir`", .0.display())]
     Long(PathBuf),
     /// Somebody listens.
     #[error("another crossfade listens at {}: stop it, or give this one another `[state] dir`", .0.display())]

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn the_rest_goes_with_every_command() {
-        let json = r#"{"command":"rollback","route":"web","reason":" too slow ","actor":"Kim","if_revision":3,"dry_run":true}"#;
+        let json = r#"{"command":"rollback","route":"web","reason":" too slow ",
+            "actor":"Kim","if_revision":3,"dry_run":true}"#;
         let (steer, actor) = parsed(json).unwrap();
         let said = (steer.route.as_deref(), steer.reason.as_deref(), steer.if_revision, steer.dry_run);
         assert_eq!(said, (Some("web"), Some("too slow"), Some(3), true));
