@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client of the admin API: one question, one answer, within bounds of time and size.
 //!
-//! The verbs that talk to a running proxy ask by it; the live view also reads a stream by it. It must never try a second
-//! time: a command that may have been carried out isn't sent again.
+//! The verbs that talk to a running proxy ask by it; the live view also reads a stream by it. It must never try a
+//! second time: a command that may have been carried out isn't sent again.
 
 use std::io::{self, ErrorKind};
 
@@ -55,7 +55,8 @@ pub(super) enum Trouble {
     Foreign { place: Place, what: String },
     /// It broke off.
     #[error(
-        "the proxy at {0} broke off before its answer was whole; whether it has done what was asked, `crossfade history` tells"
+        "the proxy at {0} broke off before its answer was whole; whether it has done what was asked, \
+         `crossfade history` tells"
     )]
     Broken(Place),
     /// It says no.

@@ -19,11 +19,11 @@ pub(super) struct Diff {
 
 impl Diff {
     pub(super) fn carry_out(self) -> ExitCode {
-        self.showing.carry_out("/api/v1/diff", shown)
+        self.showing.carry_out("/api/v1/diff", |diff| shown(&diff))
     }
 }
 
-fn shown(diff: types::Diff) -> String {
+fn shown(diff: &types::Diff) -> String {
     match diff.changes.is_empty() {
         true => format!("no difference: revision {} is what the file says", diff.revision),
         false => diff.changes.iter().map(change).collect::<Vec<_>>().join("\n"),

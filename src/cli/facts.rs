@@ -1,4 +1,4 @@
-//! Pure: what there is to know of a backend, a route and the proxy, in words: the same in `status` and in its live view.
+//! What there is to know of a backend, a route and the proxy, in words: the same in `status` and in its live view.
 //!
 //! It must never leave to colour what matters: alarms have words of their own.
 

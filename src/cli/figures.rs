@@ -1,4 +1,4 @@
-//! Pure: how figures, times and changes are written.
+//! How figures, times and changes are written.
 //!
 //! Every verb that tells of a running proxy writes by it. It must never let a control character through: what it writes
 //! goes to a terminal.

@@ -18,7 +18,8 @@ use crate::control::record::Record;
 #[derive(Debug, Args)]
 pub(super) struct History {
     /// So many of them at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     #[command(flatten)]
     showing: Showing,

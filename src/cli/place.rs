@@ -1,7 +1,7 @@
 //! Which proxy a command talks to: a socket in a state directory, or an address with a token.
 //!
-//! Every verb that talks to a running proxy flattens [`Which`]. What is typed goes before the environment, and both before
-//! what is found by itself. It must never take a token from the command line: others can read that.
+//! Every verb that talks to a running proxy flattens [`Which`]. What is typed goes before the environment, and both
+//! before what is found by itself. It must never take a token from the command line: others can read that.
 
 use std::env;
 use std::fmt;

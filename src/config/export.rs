@@ -1,7 +1,7 @@
 //! Pure: the text of a configuration file with what commands have changed folded in.
 //!
-//! The control thread calls it for `crossfade export`. It must never touch a byte that says nothing of a changed share or
-//! mode: comments, order and line ends are their author's.
+//! The control thread calls it for `crossfade export`. It must never touch a byte that says nothing of a changed share
+//! or mode: comments, order and line ends are their author's.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

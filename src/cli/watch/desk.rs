@@ -1,4 +1,4 @@
-//! Pure: what keys do in the live view. Every change is asked about before it is sent.
+//! What keys do in the live view. Every change is asked about before it is sent.
 //!
 //! The live view presses keys on it and sends what it decides. It must never send what wasn't confirmed by `y`, nor
 //! anything else than what the question said.
@@ -6,7 +6,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::admin::types::{BackendStatus, RouteStatus, Status};
-use crate::cli::asking::{actor, asked};
+use crate::cli::asking::asked;
 use crate::cli::figures::{change, plain, share};
 use crate::control::command::{CommandBody, CommandName};
 use crate::control::record::Record;
@@ -169,7 +169,6 @@ impl Desk {
                 backend: Some(backend.name.clone()),
                 percent: Some(draft),
                 if_revision: Some(status.revision),
-                actor: actor(),
                 ..asked(CommandName::Shift)
             },
         });
@@ -181,15 +180,14 @@ impl Desk {
         let Some(route) = self.route(status) else { return };
         let words =
             format!("roll back {}: everything to {} at once", plain(&route.name), plain(&route.stable));
-        let body =
-            CommandBody { route: Some(route.name.clone()), actor: actor(), ..asked(CommandName::Rollback) };
+        let body = CommandBody { route: Some(route.name.clone()), ..asked(CommandName::Rollback) };
         (self.draft, self.question) = (None, Some(Question { words, body }));
     }
 
     fn ask_rollback_of_all(&mut self, status: &Status) {
         let names: Vec<String> = status.routes.iter().map(|route| plain(&route.name)).collect();
         let words = format!("roll back EVERY route ({}): everything to stable at once", names.join(", "));
-        let body = CommandBody { actor: actor(), ..asked(CommandName::Rollback) };
+        let body = asked(CommandName::Rollback);
         (self.draft, self.question) = (None, Some(Question { words, body }));
     }
 
@@ -203,7 +201,6 @@ impl Desk {
         let body = CommandBody {
             revision: last.map(|record| record.revision),
             if_revision: Some(status.revision),
-            actor: actor(),
             ..asked(CommandName::Undo)
         };
         (self.draft, self.question) = (None, Some(Question { words, body }));

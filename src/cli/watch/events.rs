@@ -66,8 +66,8 @@ impl Events {
 mod tests {
     use super::*;
 
-    const STREAM: &str = ": hello\r\nevent: status\r\ndata: {\"a\":\r\ndata:1}\r\n\r\nid: 7\nevent: revision\ndata: é\n\n\n\
-                          event: empty\n\ndata\n\ndata: cut";
+    const STREAM: &str = ": hello\r\nevent: status\r\ndata: {\"a\":\r\ndata:1}\r\n\r\n\
+                          id: 7\nevent: revision\ndata: é\n\n\nevent: empty\n\ndata\n\ndata: cut";
 
     fn event(name: &str, data: &str) -> Event {
         Event { name: name.to_owned(), data: data.to_owned() }

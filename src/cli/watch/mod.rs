@@ -23,7 +23,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::types::Status;
-use crate::cli::asking::told;
+use crate::cli::asking::{actor, told};
 use crate::cli::client::{Client, Trouble};
 use crate::cli::paint::is_unwanted;
 use crate::config::limits::WATCH_RETRY;
@@ -91,7 +91,7 @@ async fn run(client: &Client, mut scene: Scene) -> Result<(), Ended> {
                 if let Some(effect) = met(&mut scene, happening)? {
                     match effect {
                         Effect::Quit => return Ok(()),
-                        Effect::Say(words) => scene.say(words.to_owned(), false),
+                        Effect::Say(words) => scene.say(words, false),
                         Effect::Send(body) => order(client, *body, &mut scene, happen.clone()),
                     }
                 }
@@ -110,8 +110,8 @@ fn met(scene: &mut Scene, happening: Happening) -> Result<Option<Effect>, Ended>
         Happening::Terminal(Err(error)) => Err(error.into()),
         Happening::Outcome(outcome) => {
             match *outcome {
-                Ok(applied) => scene.say(told(applied).replace('\n', "; "), false),
-                Err(trouble) => scene.say(trouble.to_string(), true),
+                Ok(applied) => scene.say(&told(applied).replace('\n', "; "), false),
+                Err(trouble) => scene.say(&trouble.to_string(), true),
             }
             Ok(None)
         }
@@ -120,8 +120,9 @@ fn met(scene: &mut Scene, happening: Happening) -> Result<Option<Effect>, Ended>
 
 /// Asks beside the drawing: a rollback never waits for the answer to a shift.
 fn order(client: &Client, body: CommandBody, scene: &mut Scene, happen: Sender<Happening>) {
-    scene.say("asked; waiting until it is live".to_owned(), false);
+    scene.say("asked; waiting until it is live", false);
     let client = client.clone();
+    let body = CommandBody { actor: actor(), ..body };
     tokio::spawn(async move {
         let outcome = client.order(&body).await.map(|answer| answer.value);
         // Nobody is left to tell where the view has ended.

@@ -1,4 +1,4 @@
-//! Pure: the whole live view, set on a terminal of any size.
+//! The whole live view, set on a terminal of any size.
 //!
 //! `terminal` draws it. Whatever there is no room for, the warnings, the chosen route, the question and the keys must
 //! never be what is missing.

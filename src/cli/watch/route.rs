@@ -1,4 +1,4 @@
-//! Pure: one route of the live view, whole or in a line.
+//! One route of the live view, whole or in a line.
 //!
 //! `page` sets them below each other. It must never show two backends on different scales.
 

@@ -1,4 +1,4 @@
-//! Pure: everything that the live view shows at one moment.
+//! Everything that the live view shows at one moment.
 //!
 //! `watch` brings news and keys to it, `page` sets it. It must never say that something is live which the proxy hasn't
 //! said.
@@ -61,8 +61,8 @@ impl Scene {
     }
 
     /// Something is to be said.
-    pub(super) fn say(&mut self, words: String, bad: bool) {
-        self.message = Some((plain(&words), bad));
+    pub(super) fn say(&mut self, words: &str, bad: bool) {
+        self.message = Some((plain(words), bad));
     }
 
     /// For how many seconds nothing was heard, and why, where that is too long.

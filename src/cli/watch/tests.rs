@@ -156,7 +156,7 @@ fn silence_is_told_as_soon_as_it_means_something() {
 #[test]
 fn no_size_of_a_terminal_breaks_it() {
     let (mut scene, now) = scene(&status());
-    scene.say("words ".repeat(100), true);
+    scene.say(&"words ".repeat(100), true);
     for (width, height) in (0..140).step_by(3).flat_map(|width| (0..50).step_by(3).map(move |h| (width, h))) {
         let shown = text(&drawn(&scene, now, width, height));
         assert!(width < 60 || height < 4 || shown.contains("q quit"), "{width}x{height}:\n{shown}");
@@ -198,7 +198,7 @@ fn pressed(keys: &str) -> (Desk, Option<Effect>) {
 
 fn sent(keys: &str) -> Option<CommandBody> {
     match pressed(keys).1 {
-        Some(Effect::Send(body)) => Some(CommandBody { actor: None, ..*body }),
+        Some(Effect::Send(body)) => Some(*body),
         Some(Effect::Say(_) | Effect::Quit) | None => None,
     }
 }

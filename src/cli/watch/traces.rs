@@ -1,4 +1,4 @@
-//! Pure: the last minute of each backend of each route, for the small charts.
+//! The last minute of each backend of each route, for the small charts.
 //!
 //! The live view notes each status in it. It must never draw a gap as a value.
 
@@ -23,8 +23,11 @@ pub(super) enum Figure {
 pub(super) struct Traces {
     /// The second that was noted last.
     now: i64,
-    lines: BTreeMap<(String, String), VecDeque<(i64, [Option<f64>; 3])>>,
+    lines: BTreeMap<(String, String), VecDeque<Point>>,
 }
+
+/// A second and its figures.
+type Point = (i64, [Option<f64>; 3]);
 
 impl Traces {
     /// Begins with what the proxy has kept.
