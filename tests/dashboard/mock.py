@@ -38,7 +38,8 @@ def content_security(page):
 
     def hashes(tag):
         found = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.DOTALL)
-        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in found)
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found]
+        return " ".join(f"'sha256-{digest}'" for digest in digests)
 
     return (
         f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; connect-src 'self'; "
@@ -206,7 +207,8 @@ class Admin(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         if path == "/":
             page = PAGE.read_text()
-            return self.answer(200, page, "text/html; charset=utf-8", {"Content-Security-Policy": content_security(page)})
+            rules = {"Content-Security-Policy": content_security(page)}
+            return self.answer(200, page, "text/html; charset=utf-8", rules)
         self.guarded(lambda: self.read(path))
 
     def do_POST(self):

@@ -113,7 +113,7 @@ class World:
         seen = self.measure(route, name, now)
         fault = route.faults.get(name, {})
         status = {
-            "name": name, "urls": [f"https://{route.name}-{name}.example.net"], "weight": route.state()["weights"][name],
+            "name": name, "urls": [f"https://{route.name}-{name}.example.net"], "weight": route.weights[name],
             "file_weight": route.file[name], "up": not fault.get("down", False),
             "requests_per_second": seen["rate"], "in_flight": round(seen["rate"] * (seen["p50"] or 0) * 1.3),
             "tunnels": 14 if name == route.stable else 2 * (seen["weight"] > 0),
@@ -182,9 +182,9 @@ def three_backends():
 def many_routes():
     names = ["web", "api", "assets", "admin", "webhooks", "socket", "search", "legacy"]
     return [
-        Route(name, "heroku", {"heroku": 100.0 - 5 * index, "fly": 5.0 * index}, [f"{name}.example.com"], f"/{name}", 20.0 + 17 * index)
+        Route(name, "heroku", web(5 * index)["weights"], [f"{name}.example.com"], f"/{name}", 20.0 + 17 * index)
         for index, name in enumerate(names)
-    ]  # fmt: skip
+    ]
 
 
 def web(fly, **more):
@@ -235,7 +235,8 @@ def tell_trouble(world):
 
 def tell_hostile(world):
     tell_quiet(world)
-    world.record(5, "<img src=x onerror=alert(1)>", "admin", "shift fly 31%", "<script>alert(2)</script> & so on", web=web(31))
+    why = "<script>alert(2)</script> & so on"
+    world.record(5, "<img src=x onerror=alert(1)>", "admin", "shift fly 31%", why, web=web(31))
 
 
 FAULT = {"fly": {"errors": 0.084, "slow": 2.4}}

@@ -3,13 +3,13 @@
 import urllib.request
 
 import pytest
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 # In a relative luminance of each text's colour against the nearest background; large text may be fainter.
 FAINT = """
 const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
-const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
+  .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
   .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
 const behind = element => {
   for (let e = element; e; e = e.parentElement) {
@@ -25,10 +25,15 @@ return [...document.querySelectorAll('body *')].filter(e => own(e) && e.checkVis
     const [a, b] = [luminance(parse(svg ? style.fill : style.color)), luminance(behind(e))];
     const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    return [ratio < (large ? 3 : 4.5), `${ratio.toFixed(2)} ${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`];
+    const name = `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 40)}`;
+    return [ratio < (large ? 3 : 4.5), `${ratio.toFixed(2)} ${name}`];
   }).filter(([faint]) => faint).map(([, text]) => text);
 """
 CONTROLS = "button, input, a, summary, [tabindex='0'], svg[role=img]"
+
+
+def scenes(*names):
+    return [pytest.param(name, marks=pytest.mark.scene(name)) for name in names]
 
 
 # --- Who gets in -----------------------------------------------------------------------------------------------------
@@ -124,8 +129,7 @@ def test_it_fits_the_width(page, width):
     assert fits(page)
 
 
-@pytest.mark.parametrize("scene", [pytest.param(name, marks=pytest.mark.scene(name)) for name in
-                                   ("failing", "three", "many", "refused", "trouble", "rolled-back")])  # fmt: skip
+@pytest.mark.parametrize("scene", scenes("failing", "three", "many", "refused", "trouble", "rolled-back"))
 def test_every_scene_fits_a_phone(page, scene):
     page.size(390, 844)
     page.open()
@@ -176,10 +180,14 @@ def test_every_control_has_a_name(dashboard):
 
 
 def test_landmarks_headings_and_ids(dashboard):
-    for css in ("body > header", "main:not([hidden])", "aside[aria-labelledby]", "body > footer", "h1", "h2", "[role=status]"):
+    landmarks = ("body > header", "main:not([hidden])", "aside[aria-labelledby]", "body > footer")
+    for css in (*landmarks, "h1", "h2", "[role=status]"):
         assert dashboard.all(css), css
-    assert dashboard.run("""const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
-        return ids.filter((id, index) => ids.indexOf(id) !== index)""") == []
+    assert (
+        dashboard.run("""const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+        return ids.filter((id, index) => ids.indexOf(id) !== index)""")
+        == []
+    )
     dangling = dashboard.run("""return [...document.querySelectorAll('[aria-labelledby]')]
         .filter(e => !document.getElementById(e.getAttribute('aria-labelledby'))).length""")
     assert dangling == 0
@@ -196,7 +204,7 @@ def test_the_keyboard_comes_everywhere_and_is_seen(dashboard):
         wanted.discard(focused.id)
         outline = focused.value_of_css_property("outline-style")
         assert focused.tag_name == "body" or outline != "none", focused.get_attribute("outerHTML")[:100]
-    left = [e.accessible_name for e in dashboard.driver.find_elements(By.CSS_SELECTOR, "button, input, summary, a") if e.id in wanted]
+    left = [e.accessible_name for e in dashboard.all("button, input, summary, a") if e.id in wanted]
     assert left == []
 
 
@@ -211,8 +219,7 @@ def test_the_main_text_can_be_read(page, colours):
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("scene", [pytest.param(name, marks=pytest.mark.scene(name)) for name in
-                                   ("failing", "three", "refused", "trouble", "rolled-back", "stable-down")])  # fmt: skip
+@pytest.mark.parametrize("scene", scenes("failing", "three", "refused", "trouble", "rolled-back", "stable-down"))
 def test_banners_and_marks_can_be_read(page, scene, colours):
     page.scheme(colours)
     page.open()
