@@ -2,9 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
+use super::events;
 use super::stage::{Events, Stage, TOKEN, request, with_token};
 use crate::config::limits::{ADMIN_HEAD, ADMIN_STREAMS};
 
@@ -114,6 +117,15 @@ async fn streams_are_bounded_and_leave_their_place_when_they_end() {
     open.pop();
     while !stage.has_places(1).await {}
     stream(&stage, "", "").await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_whole_when_its_time_is_over() {
+    let stage = Stage::begin();
+    let answer = events::stream(stage.source(Instant::now() + Duration::from_millis(50)));
+    let whole = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(whole.starts_with(b"retry: 1000\n\nevent: status\n") && whole.ends_with(b"\n\n"), "{whole:?}");
+    assert!(stage.has_places(u32::try_from(ADMIN_STREAMS).unwrap()).await, "and leaves its place");
 }
 
 /// A dashboard on a laptop that was shut must not fill the memory, nor keep its place.

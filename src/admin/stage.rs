@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{AdminSocket, SocketFile, Api, Key, Token};
+use super::events::Source;
+use super::{AdminSocket, Api, Key, SocketFile, Token};
 use crate::config::model::Mode;
 use crate::control::command::{Asked, Command, Commands, Driver, Outcome, Steer};
 use crate::control::record::{Record, RouteState};
@@ -79,6 +80,19 @@ impl Stage {
     /// Whether so many streams may be opened at last; it is waited for a moment.
     pub(super) async fn has_places(&self, count: u32) -> bool {
         timeout(Duration::from_millis(20), self.api.streams().acquire_many(count)).await.is_ok()
+    }
+
+    /// What a stream that ends then is made from.
+    pub(super) fn source(&self, ends: Instant) -> Source {
+        let inner = &self.api.0;
+        Source {
+            process: Arc::clone(&inner.process),
+            status: inner.status.clone(),
+            readings: inner.readings.clone(),
+            after: None,
+            ends,
+            place: Arc::clone(&inner.streams).try_acquire_owned().unwrap(),
+        }
     }
 
     /// A new revision is live.

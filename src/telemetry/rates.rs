@@ -3,7 +3,7 @@
 //! `readings` gives it the totals of each second, with the time; the demo takes its quantiles here, too. It must never
 //! grow without bound, nor show a rate below zero: a pair that went and came back counts from zero again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::series::BOUNDS;
@@ -35,7 +35,8 @@ impl Rates {
         let is_first = self.seconds.is_empty();
         keep(&mut self.seconds, now, READING_SECONDS + 1);
         self.tracks.retain(|pair, _| totals.contains_key(pair));
-        self.answered.retain(|backend, _| totals.keys().any(|(_, named)| named == backend));
+        let backends: BTreeSet<&str> = totals.keys().map(|(_, backend)| &**backend).collect();
+        self.answered.retain(|backend, _| backends.contains(&**backend));
         for (pair, totals) in totals {
             let track = self.tracks.entry(pair.clone()).or_default();
             if track.push(totals, is_first) {

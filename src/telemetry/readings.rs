@@ -24,9 +24,9 @@ impl Readings {
         (Self(watching), Sampler { metrics, rates })
     }
 
-    /// One backend of one route now; all at zero where there is no such pair.
+    /// One backend of one route now; of what isn't looked at yet nothing is known, and nothing bad.
     pub fn now(&self, route: &str, backend: &str) -> Reading {
-        self.0.borrow().now(route, backend).unwrap_or_default()
+        self.0.borrow().now(route, backend).unwrap_or(Reading { up: true, ..Reading::default() })
     }
 
     /// How much time [`now`](Self::now) covers: ten seconds, less at the start.
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!((point.p99, point.weight), (Some(0.00099), Some(0.25)));
         assert_eq!((reading.in_flight, reading.tunnels, reading.up), (2, 1, false));
         assert_eq!((reading.last_answer, readings.window()), (Some(Duration::ZERO), Duration::from_secs(2)));
-        assert_eq!(readings.now("web", "heroku"), Reading::default());
+        assert_eq!(readings.now("web", "heroku"), Reading { up: true, ..Reading::default() });
         drop(open);
     }
 
