@@ -32,7 +32,7 @@ use crate::proxy::error::Failure;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::retry;
 use crate::server::balance::Balance;
-use crate::server::drain::Drain;
+use crate::server::drain::{Drain, Draining};
 use crate::server::listener::BindError;
 use crate::server::worker::{self, Seed};
 use crate::snapshot::publish::Published;
@@ -128,38 +128,16 @@ async fn serve<E: Future<Output = ()>>(
     let published = controller.published();
 
     let (drain, draining) = Drain::new();
-    let count = server.workers.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let (balance, handed) = Balance::among(count);
-    let seed = |(index, handed): (usize, _)| {
-        Ok(Seed {
-            index,
-            workers: count,
-            listeners: sockets.duplicates()?,
-            balance: balance.clone(),
-            handed,
-            published: published.clone(),
-            attendance: published.attend(),
-            challenges: store.challenges().clone(),
-            metrics: metrics.clone(),
-            sink: access_log.sink(),
-            draining: draining.clone(),
-        })
-    };
-    let seeds = handed.into_iter().enumerate().map(seed).collect::<Result<Vec<_>, StartError>>()?;
-    let workers =
-        seeds.into_iter().map(worker::start).collect::<io::Result<Vec<_>>>().map_err(StartError::Machine)?;
+    let shared = Shared { published: &published, store: &store, metrics: &metrics, access_log: &access_log };
+    let workers = start_workers(&server, &sockets, &draining, shared)?;
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
     let (commands, asked) = Commands::new();
     let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
     let bound = sockets.tell(metrics, status.clone(), api.clone());
     state_dir.into_iter().for_each(|dir| serve_socket(dir, api.clone()));
     control(controller, (commands, asked), published, file, hangup, &access_log, &statuses);
-    Event::Started {
-        version: env!("CARGO_PKG_VERSION"),
-        workers: workers.len(),
-        revision: status.borrow().revision,
-    }
-    .log();
+    let revision = status.borrow().revision;
+    Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision }.log();
     ready(bound);
 
     tokio::select! {
@@ -174,6 +152,42 @@ async fn serve<E: Future<Output = ()>>(
     }
     Event::Stopped { code: 0 }.log();
     Ok(())
+}
+
+/// What workers have in common.
+struct Shared<'a> {
+    published: &'a Published,
+    store: &'a Store,
+    metrics: &'a Metrics,
+    access_log: &'a AccessLog,
+}
+
+/// As many as the configuration says, else one for each core.
+fn start_workers(
+    server: &Server,
+    sockets: &Sockets,
+    draining: &Draining,
+    shared: Shared<'_>,
+) -> Result<Vec<thread::JoinHandle<usize>>, StartError> {
+    let count = server.workers.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let (balance, handed) = Balance::among(count);
+    let seed = |(index, handed): (usize, _)| {
+        Ok(Seed {
+            index,
+            workers: count,
+            listeners: sockets.duplicates()?,
+            balance: balance.clone(),
+            handed,
+            published: shared.published.clone(),
+            attendance: shared.published.attend(),
+            challenges: shared.store.challenges().clone(),
+            metrics: shared.metrics.clone(),
+            sink: shared.access_log.sink(),
+            draining: draining.clone(),
+        })
+    };
+    let seeds = handed.into_iter().enumerate().map(seed).collect::<Result<Vec<_>, StartError>>()?;
+    seeds.into_iter().map(worker::start).collect::<io::Result<_>>().map_err(StartError::Machine)
 }
 
 /// The reasons that metrics know from the start.

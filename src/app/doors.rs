@@ -1,7 +1,7 @@
 //! Every socket of the process: visitors', metrics', the admin API's.
 //!
-//! `app` opens them before anything is served, so that a bad address fails at start. Only the admin API's unix socket may
-//! be missing for a while: who is served doesn't need it.
+//! `app` opens them before anything is served, so that a bad address fails at start. Only the admin API's unix socket
+//! may be missing for a while: who is served doesn't need it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,8 @@ impl Sockets {
         Ok(self.visitors.iter().map(Listener::duplicate).collect::<Result<_, _>>()?)
     }
 
-    /// Says where visitors are served, and serves metrics and the admin API. Our own handles close: the workers' remain.
+    /// Says where visitors are served, and serves metrics and the admin API. Our own handles close: the workers'
+    /// remain.
     pub(super) fn tell(self, metrics: Metrics, status: Watching, api: Api) -> Bound {
         for listener in &self.visitors {
             let purpose = match (&listener.place, listener.manner.tls) {
@@ -126,8 +127,8 @@ fn locked(admin: &model::Admin, listener: Listener) -> Result<Option<(Listener, 
     Ok(Some((listener, Key { token, hosts: admin.hosts.clone() })))
 }
 
-/// Serves the admin API on the unix socket of a state directory. One that can't be opened now, or that somebody removes,
-/// is opened later.
+/// Serves the admin API on the unix socket of a state directory. One that can't be opened now, or that somebody
+/// removes, is opened later.
 pub(super) fn serve_socket(dir: PathBuf, api: Api) {
     let mut told = None;
     let mut open = open_socket(&dir, &api, &mut told);

@@ -191,7 +191,7 @@ mod tests {
             ("http://proxy:9901/api/v1", "has a path"),
             ("http://", "isn't a URL"),
             ("", "isn't a URL"),
-            ("unix:/s/admin.sock", "isn't a URL"),
+            ("unix:/s/admin.sock", "has a path"),
         ] {
             let error = authority(url).unwrap_err();
             assert!(error.contains(why) && error.contains("http://127.0.0.1:9901"), "{url}: {error}");

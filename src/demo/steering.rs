@@ -77,8 +77,8 @@ fn configuration(platforms: [SocketAddr; 2], state: &Path, token_file: &Path) ->
     let (old, new) = (Side::Old.name(), Side::New.name());
     let (state, token_file) = (state.display(), token_file.display());
     format!(
-        r#"# The demo's proxy serves by this file. Change the weights and save: they are live at once, and commands give way. A
-# mistake changes nothing. From your first change on, the demo leaves the weights alone.
+        r#"# The demo's proxy serves by this file. Change the weights and save: they are live at once, and commands give
+# way. A mistake changes nothing. From your first change on, the demo leaves the weights alone.
 
 [[routes]]
 name    = "web"
