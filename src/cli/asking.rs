@@ -121,7 +121,7 @@ pub(super) fn actor() -> Option<String> {
 }
 
 /// What has changed, what to know, and what is live.
-pub(super) fn told(applied: Applied) -> String {
+fn told(applied: Applied) -> String {
     let Applied { revision, dry_run, changes, notes, .. } = applied;
     let mut lines: Vec<String> = changes.iter().map(change).collect();
     if lines.is_empty() && notes.is_empty() {
@@ -143,10 +143,9 @@ pub(super) fn end<T>(
 ) -> ExitCode {
     match outcome {
         Ok(answer) => {
-            print(
-                if json { answer.json.trim_end().to_owned() } else { shown(answer.value) }
-                    .trim_end_matches('\n'),
-            );
+            let text = if json { answer.json.trim_end().to_owned() } else { shown(answer.value) };
+            // The file is exported to its last byte.
+            print(text.strip_suffix('\n').unwrap_or(&text));
             ExitCode::SUCCESS
         }
         Err(Ending::Nowhere(error)) => complain(&error),

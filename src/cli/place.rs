@@ -19,15 +19,14 @@ use crate::config::state_dir;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which proxy")]
 pub(super) struct Which {
-    /// The one with `server.admin` here (or CROSSFADE_ADMIN); the token is that of CROSSFADE_ADMIN_TOKEN, or in
-    /// the file that CROSSFADE_ADMIN_TOKEN_FILE names
+    /// By its admin address, as http://127.0.0.1:9901, with the token of CROSSFADE_ADMIN_TOKEN or of the file
+    /// CROSSFADE_ADMIN_TOKEN_FILE [env: CROSSFADE_ADMIN]
     #[arg(long, value_name = "URL", conflicts_with_all = ["state", "config"])]
     admin: Option<String>,
-    /// The one that keeps its state here (or in CROSSFADE_STATE), by the socket in it
+    /// By the socket in its state directory [env: CROSSFADE_STATE]
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     state: Option<PathBuf>,
-    /// The one that serves by this file (or by CROSSFADE_CONFIG, or crossfade.toml here), by the socket in its
-    /// `[state] dir`
+    /// By the `[state] dir` of its file, which may be broken; else of crossfade.toml here [env: CROSSFADE_CONFIG]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app::{self, Start};
-use crate::cli::{complain, exists, report};
+use crate::cli::{complain, exists, place, report};
 use crate::config::{QuickStart, quick_start};
 use crate::control::text;
 use crate::source::file;
@@ -47,16 +47,6 @@ struct Quick {
     state: Option<PathBuf>,
 }
 
-/// Where a start without a file keeps its state unless told; nowhere for a user without a home.
-pub(super) fn default_state_dir() -> Option<PathBuf> {
-    let of = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    if let Some(dir) = of("CROSSFADE_STATE") {
-        return Some(dir);
-    }
-    let base = of("XDG_STATE_HOME").or_else(|| of("HOME").map(|home| home.join(".local/state")));
-    base.map(|base| base.join("crossfade"))
-}
-
 impl Run {
     pub(super) fn carry_out(self) -> ExitCode {
         match self.start() {
@@ -87,7 +77,7 @@ impl Run {
 
     fn quick_start(&self, stable: &str, candidate: &str) -> Result<Start, String> {
         let Quick { listen, metrics, percent, state, .. } = &self.quick;
-        let state = state.clone().or_else(default_state_dir);
+        let state = state.clone().or_else(place::default_state);
         let (metrics, state) = (metrics.as_deref(), state.as_deref());
         let words = QuickStart { listen, metrics, stable, candidate, percent: *percent, state };
         let config = quick_start(&words).map_err(|error| format!("error: {error}"))?;

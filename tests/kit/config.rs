@@ -4,6 +4,9 @@
 
 use super::backend::Backend;
 
+/// What stands for the proxy's own directory until that is made.
+pub(crate) const DIRECTORY: &str = "@DIRECTORY@";
+
 /// The text of a configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
@@ -46,6 +49,11 @@ impl Config {
     pub(crate) fn route(mut self, keys: &str) -> Self {
         keys.clone_into(&mut self.route);
         self
+    }
+
+    /// With a state directory, `state` in the directory of the proxy.
+    pub(crate) fn kept(self) -> Self {
+        self.section(&format!("[state]\ndir = \"{DIRECTORY}/state\""))
     }
 
     /// Any other section.

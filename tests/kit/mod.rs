@@ -5,6 +5,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod certificates;
+pub(crate) mod command;
 pub(crate) mod config;
 pub(crate) mod frames;
 pub(crate) mod http2;

@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::config::Config;
+use super::config::{Config, DIRECTORY};
 use super::message::Message;
 use super::visitor::{Handshake, Visitor};
 use super::{DEADLINE, wait_until};
@@ -44,7 +44,17 @@ impl Proxy {
     pub(crate) fn start(config: &Config) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("crossfade.toml");
-        std::fs::write(&path, config.text()).unwrap();
+        let shown = directory.path().display().to_string();
+        std::fs::write(&path, config.text().replace(DIRECTORY, &shown)).unwrap();
+        Self::start_in(directory, &path)
+    }
+
+    /// Kills it with SIGKILL and starts it anew in the same directory.
+    pub(crate) fn restart(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
+        let path = directory.path().join("crossfade.toml");
         Self::start_in(directory, &path)
     }
 

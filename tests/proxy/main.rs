@@ -12,9 +12,12 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod asking;
 mod challenges;
 mod cli;
 mod connections;
+mod control;
+mod control_kept;
 mod departures;
 mod drain;
 mod failures;

@@ -4,7 +4,7 @@
 
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::admin::types::{Series, Status};
 use crate::cli::client::{Client, Trouble};
@@ -25,6 +25,8 @@ pub(super) enum News {
 /// Tells what it hears, for ever; it ends where the proxy says that we may not listen.
 pub(super) async fn follow(client: &Client, tell: Sender<News>) -> Trouble {
     let mut pause = interval(WATCH_RETRY);
+    // However long a connection has lasted: one try a second.
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pause.tick().await;
         let why = match hear(client, &tell).await {

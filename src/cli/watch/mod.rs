@@ -23,8 +23,9 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::types::Status;
-use crate::cli::asking::{actor, told};
+use crate::cli::asking::actor;
 use crate::cli::client::{Client, Trouble};
+use crate::cli::figures::change;
 use crate::cli::paint::is_unwanted;
 use crate::config::limits::WATCH_RETRY;
 use crate::control::command::{Applied, CommandBody};
@@ -110,12 +111,22 @@ fn met(scene: &mut Scene, happening: Happening) -> Result<Option<Effect>, Ended>
         Happening::Terminal(Err(error)) => Err(error.into()),
         Happening::Outcome(outcome) => {
             match *outcome {
-                Ok(applied) => scene.say(&told(applied).replace('\n', "; "), false),
+                Ok(applied) => scene.say(&told_in_short(&applied), false),
                 Err(trouble) => scene.say(&trouble.to_string(), true),
             }
             Ok(None)
         }
     }
+}
+
+/// What is live and what to know of it; what has changed is seen above as well.
+fn told_in_short(applied: &Applied) -> String {
+    let live = match applied.changes.is_empty() {
+        true => format!("nothing to change, revision {} is live", applied.revision),
+        false => format!("revision {} is live", applied.revision),
+    };
+    let changes = applied.changes.iter().map(change);
+    [live].into_iter().chain(applied.notes.iter().cloned()).chain(changes).collect::<Vec<_>>().join("; ")
 }
 
 /// Asks beside the drawing: a rollback never waits for the answer to a shift.

@@ -154,21 +154,26 @@ impl<'a> Shown<'a> {
 
     /// Its share, with what is being chosen, and a bar.
     fn weight(&self, backend: &BackendStatus, width: usize) -> Vec<Span<'static>> {
-        let (text, shown, style) = match self.drafted(backend) {
-            Some(draft) => (
-                format!("{} -> {} ?", share(backend.weight), percent(draft)),
-                draft,
-                BOLD.add_modifier(Modifier::REVERSED),
-            ),
-            None => (weight(backend), backend.weight, BOLD),
-        };
-        let wide = text.chars().count().max(8) + 1;
-        let mut cell = padded(vec![Span::styled(text, style)], wide);
-        let taken: usize = cell.iter().map(Span::width).sum();
-        let (full, rest) = bar(shown / 100.0, width.saturating_sub(taken).min(60));
+        let drafted = self.drafted(backend);
+        let style = if drafted.is_some() { BOLD.add_modifier(Modifier::REVERSED) } else { BOLD };
+        // All bars of a route begin in the same column, so that their lengths say the same.
+        let wide = self.route.backends.iter().map(|other| self.share(other).chars().count());
+        let wide = wide.max().unwrap_or(0).max(8) + 1;
+        let text = Span::styled(self.share(backend), style);
+        let mut cell = vec![text.clone(), Span::raw(" ".repeat(wide.saturating_sub(text.width())))];
+        let shown = drafted.unwrap_or(backend.weight) / 100.0;
+        let (full, rest) = bar(shown, width.saturating_sub(wide).min(60));
         cell.push(Span::styled(full, self.ink(backend).remove_modifier(Modifier::BOLD)));
         cell.push(Span::styled(rest, FAINT));
         cell
+    }
+
+    /// Its share in words.
+    fn share(&self, backend: &BackendStatus) -> String {
+        match self.drafted(backend) {
+            Some(draft) => format!("{} -> {} ?", share(backend.weight), percent(draft)),
+            None => weight(backend),
+        }
     }
 
     /// What a backend would have by the share that is being chosen.

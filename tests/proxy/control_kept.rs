@@ -1,0 +1,162 @@
+//! What commands have changed survives: kills, full disks, damage. Whatever happens to it, a rollback is live.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::control::Two;
+use crate::kit::{Proxy, Visitor, pause, wait_until};
+
+fn fly(proxy: &Proxy) -> f64 {
+    let status = proxy.admin().see("status");
+    let backends = status["routes"][0]["backends"].as_array().unwrap();
+    let fly = backends.iter().find(|backend| backend["name"] == "fly").unwrap();
+    fly["weight"].as_f64().unwrap()
+}
+
+#[test]
+fn a_restart_finds_overrides_and_history_again() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(100, ""));
+    proxy.steer("shift fly 30 --reason canary");
+    proxy.steer("rollback");
+    let proxy = proxy.restart();
+    let status = proxy.admin().see("status");
+    assert_eq!((&status["revision"], &status["routes"][0]["rolled_back"]), (&4.into(), &true.into()));
+    assert_eq!(proxy.get("/").text(), "heroku");
+    let history = proxy.steer("history");
+    assert!(history.contains("alice") && history.contains("canary"), "{history}");
+    proxy.steer("undo");
+    assert_eq!(fly(&proxy), 30.0);
+    // A file that says something else by now wins at the start, too.
+    let file = proxy.config_path();
+    let text = fs::read_to_string(&file).unwrap();
+    let directory = proxy.directory.path().to_owned();
+    let parked = directory.join("parked");
+    fs::write(&parked, text.replace("heroku = 0, fly = 100", "heroku = 80, fly = 20")).unwrap();
+    fs::rename(&parked, &file).unwrap();
+    let proxy = proxy.restart();
+    assert_eq!(fly(&proxy), 20.0);
+}
+
+/// The state after a kill is the one before the change under way, or the one after it.
+#[test]
+fn a_kill_at_any_moment_leaves_the_old_state_or_the_new() {
+    let two = Two::start();
+    let mut proxy = Arc::new(Proxy::start(&two.at(5, "")));
+    let mut live = 5.0;
+    for round in 0..12 {
+        let driven = Arc::clone(&proxy);
+        let driver = thread::spawn(move || drive(&driven, round, live));
+        pause(Duration::from_millis(3 * round));
+        proxy.signal("KILL");
+        let (acknowledged, asked) = driver.join().unwrap();
+        proxy = Arc::new(Arc::into_inner(proxy).expect("the driver has ended").restart());
+        live = fly(&proxy);
+        assert!(live == acknowledged || live == asked, "{live}: neither {acknowledged} nor {asked}");
+    }
+}
+
+/// Shifts until the proxy is gone: what was acknowledged last, and what was asked last.
+fn drive(proxy: &Proxy, round: u64, live: f64) -> (f64, f64) {
+    let (mut acknowledged, mut asked) = (live, live);
+    let driven = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut admin = proxy.admin();
+        for step in 1..=9_999_u64 {
+            asked = ((round * 977 + step * 13) % 10_000) as f64 / 100.0;
+            let body = format!(r#"{{"command":"shift","backend":"fly","percent":{asked}}}"#);
+            let (status, answer) = admin.command(&body);
+            assert_eq!((status, &answer["kept"]), (200, &true.into()), "{answer}");
+            acknowledged = asked;
+        }
+    }));
+    assert!(driven.is_err(), "it was killed");
+    (acknowledged, asked)
+}
+
+#[test]
+fn a_rollback_is_live_though_nothing_can_be_kept_and_says_so() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(100, ""));
+    // Permissions don't hold root back; a directory where the file should be does.
+    let journal = proxy.state().join("journal");
+    fs::remove_file(&journal).unwrap();
+    fs::create_dir(&journal).unwrap();
+    let said = proxy.steer("rollback");
+    assert!(said.contains("it is live, but not kept") && said.contains("revision 2 is live"), "{said}");
+    assert_eq!(proxy.get("/").text(), "heroku");
+    proxy.wait_for_metric("crossfade_state_kept", &[], 0.0);
+    proxy.wait_for_event("state.trouble");
+    assert!(proxy.steer("status").contains("restart"), "{}", proxy.steer("status"));
+    // It is kept as soon as it can be.
+    fs::remove_dir(&journal).unwrap();
+    proxy.wait_for_metric("crossfade_state_kept", &[], 1.0);
+    let proxy = proxy.restart();
+    assert_eq!(proxy.get("/").text(), "heroku");
+}
+
+#[test]
+fn damage_is_told_and_costs_no_more_than_what_was_damaged() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(5, ""));
+    proxy.steer("shift fly 30");
+    proxy.steer("shift fly 60");
+    let journal = proxy.state().join("journal");
+    let whole = fs::read(&journal).unwrap();
+    // The last change is torn, as by a machine that lost its power.
+    fs::write(&journal, &whole[..whole.len() - 7]).unwrap();
+    let proxy = proxy.restart();
+    proxy.wait_for_event("state.found-broken");
+    assert_eq!(fly(&proxy), 30.0);
+    fs::write(&journal_of(&proxy), "nothing of ours\n").unwrap();
+    let proxy = proxy.restart();
+    proxy.wait_for_event("state.found-broken");
+    assert_eq!((fly(&proxy), proxy.get("/").status()), (5.0, 200));
+    assert!(proxy.state().join("journal.broken").exists());
+    fs::remove_dir_all(proxy.state()).unwrap();
+    let proxy = proxy.restart();
+    assert_eq!((fly(&proxy), proxy.revision()), (5.0, 1));
+}
+
+fn journal_of(proxy: &Proxy) -> std::path::PathBuf {
+    proxy.state().join("journal")
+}
+
+#[test]
+fn a_socket_that_somebody_removes_comes_back() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(100, ""));
+    fs::remove_file(proxy.state().join("admin.sock")).unwrap();
+    wait_until("the socket is back", || proxy.state().join("admin.sock").exists());
+    proxy.steer("rollback");
+    assert_eq!(proxy.get("/").text(), "heroku");
+    let mode = fs::metadata(proxy.state().join("admin.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn over_tcp_a_token_is_made_at_the_first_start_and_asked_for() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(100, "").server("admin = \"127.0.0.1:0\""));
+    let line = proxy.wait_for_event("(admin)");
+    let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let token = fs::read_to_string(proxy.state().join("admin-token")).unwrap();
+    let mut guest = Visitor::connect(address.parse().unwrap());
+    let body = r#"{"command":"rollback"}"#;
+    let mut ask = |authorization: &str| {
+        guest.send(format!(
+            "POST /api/v1/commands HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             {authorization}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        guest.response().status()
+    };
+    assert_eq!(ask(""), 401);
+    assert_eq!(ask("Authorization: Bearer 0123456789abcdef\r\n"), 401);
+    assert_eq!(proxy.get("/").text(), "fly");
+    assert_eq!(ask(&format!("Authorization: Bearer {}\r\n", token.trim())), 200);
+    assert_eq!(proxy.get("/").text(), "heroku");
+    assert!(guest.get("/").text().contains("<html"), "the dashboard's page needs no token");
+}
