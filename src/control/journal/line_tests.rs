@@ -135,6 +135,13 @@ proptest! {
         prop_assert_eq!(Reading::of(&bytes, cut).lines.count(), 0);
     }
 
+    /// A share that came back another one would be a change that nobody made.
+    #[test]
+    fn a_share_comes_back_as_it_was(share in 0.0..=100.0) {
+        let line = Line::of(&Entry { record: entry(1).record, overrides: share }).unwrap();
+        prop_assert_eq!(line.entry::<f64>().unwrap().overrides, share);
+    }
+
     #[test]
     fn bytes_between_lines_hide_none(noise in "[0-9a-f {\"}\\PC]{0,80}", end in "\n?") {
         let noise = noise + &end;
