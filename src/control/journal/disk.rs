@@ -188,7 +188,7 @@ impl StoreError {
 
 /// Makes a directory and those above it, so that they survive the machine.
 fn make(dir: &Path) -> io::Result<()> {
-    if dir.exists() && !dir.is_dir() {
+    if dir.symlink_metadata().is_ok() && !dir.is_dir() {
         return Err(io::Error::new(ErrorKind::NotADirectory, "it isn't a directory"));
     }
     let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
