@@ -133,8 +133,9 @@ async fn serve<E: Future<Output = ()>>(
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
     let (commands, asked) = Commands::new();
     let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
-    let bound = sockets.tell(metrics, status.clone(), api.clone());
+    // Before anybody is told that we listen: who reads that may steer at once.
     state_dir.into_iter().for_each(|dir| serve_socket(dir, api.clone()));
+    let bound = sockets.tell(metrics, status.clone(), api);
     control(controller, (commands, asked), published, file, hangup, &access_log, &statuses);
     let revision = status.borrow().revision;
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision }.log();

@@ -47,6 +47,12 @@ struct Quick {
     state: Option<PathBuf>,
 }
 
+/// Where the command line looks for it, too.
+fn default_state() -> Option<PathBuf> {
+    let named = std::env::var_os("CROSSFADE_STATE").filter(|dir| !dir.is_empty());
+    named.map(PathBuf::from).or_else(place::default_state)
+}
+
 impl Run {
     pub(super) fn carry_out(self) -> ExitCode {
         match self.start() {
@@ -77,7 +83,7 @@ impl Run {
 
     fn quick_start(&self, stable: &str, candidate: &str) -> Result<Start, String> {
         let Quick { listen, metrics, percent, state, .. } = &self.quick;
-        let state = state.clone().or_else(place::default_state);
+        let state = state.clone().or_else(default_state);
         let (metrics, state) = (metrics.as_deref(), state.as_deref());
         let words = QuickStart { listen, metrics, stable, candidate, percent: *percent, state };
         let config = quick_start(&words).map_err(|error| format!("error: {error}"))?;

@@ -30,6 +30,7 @@ pub(crate) struct Proxy {
     /// A directory of its own.
     pub(crate) directory: TempDir,
     child: Child,
+    early: Vec<String>,
     events: Receiver<String>,
     records: Receiver<String>,
 }
@@ -85,7 +86,7 @@ impl Proxy {
             told.push(line);
         }
         let (address, metrics) = (http.expect("it is known"), metrics.expect("it is known"));
-        Self { address, https, metrics, directory, child, events, records }
+        Self { address, https, metrics, directory, child, early: told, events, records }
     }
 
     /// Its configuration file.
@@ -171,8 +172,11 @@ impl Proxy {
         records.remove(0)
     }
 
-    /// Waits for a line on standard error with `text` in it.
+    /// Waits for a line on standard error with `text` in it; those before it are forgotten, but for those of the start.
     pub(crate) fn wait_for_event(&self, text: &str) -> String {
+        if let Some(line) = self.early.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
         let since = Instant::now();
         loop {
             let left = DEADLINE.saturating_sub(since.elapsed());
