@@ -5,10 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::events;
-use super::stage::{Events, Stage, TOKEN, request, with_token};
+use super::stage::{Events, PATIENCE, Stage, TOKEN, request, with_token};
 use crate::config::limits::{ADMIN_HEAD, ADMIN_STREAMS};
 
 async fn stream(stage: &Stage, query: &str, fields: &str) -> Events<UnixStream> {
@@ -123,7 +123,7 @@ async fn streams_are_bounded_and_leave_their_place_when_they_end() {
 async fn a_stream_ends_whole_when_its_time_is_over() {
     let stage = Stage::begin();
     let answer = events::stream(stage.source(Instant::now() + Duration::from_millis(50)));
-    let whole = answer.into_body().collect().await.unwrap().to_bytes();
+    let whole = timeout(PATIENCE, answer.into_body().collect()).await.expect("it ends").unwrap().to_bytes();
     assert!(whole.starts_with(b"retry: 1000\n\nevent: status\n") && whole.ends_with(b"\n\n"), "{whole:?}");
     assert!(stage.has_places(u32::try_from(ADMIN_STREAMS).unwrap()).await, "and leaves its place");
 }

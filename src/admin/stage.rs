@@ -25,7 +25,7 @@ use crate::telemetry::readings::{Readings, Sampler};
 /// The token of every stage.
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// Nothing takes so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An API that listens both ways.
 pub(super) struct Stage {
