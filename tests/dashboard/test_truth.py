@@ -1,6 +1,7 @@
 """Whether what is shown is true: over a lost connection, a silent one, a restart; in figures, charts and banners."""
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 
 
 def paths(dashboard, metric, side):
@@ -32,6 +33,8 @@ def test_a_restart_is_noticed_and_got_over(dashboard, server):
     dashboard.wait_share("fly", 34)
     assert dashboard.revision() == before + 1
     assert_history_is_told_once(dashboard, server)
+    drawn = paths(dashboard, 1, 1)
+    dashboard.until(lambda: paths(dashboard, 1, 1) not in (drawn, [""], []), "the charts stand still")
 
 
 def test_a_change_while_the_page_was_away_is_seen(dashboard, server):
@@ -72,6 +75,20 @@ def test_charts_go_on_with_the_same_scale_on_both_sides(dashboard):
     dashboard.until(lambda: paths(dashboard, 1, 1) != before, "the chart stands still")
     told = dashboard.find(".panel svg").get_attribute("aria-label")
     assert told.startswith("Requests per second of heroku, the last 15 minutes: now ")
+
+
+def test_pointing_at_a_chart_tells_every_value_of_that_time(dashboard):
+    chart = dashboard.all(".panel svg")[3]
+    ActionChains(dashboard.driver).move_to_element(chart).perform()
+    dashboard.wait_text(".charts summary", "The last 15 minutes", "· at ")
+    told = dashboard.text(".charts summary")
+    cursors = [path.get_attribute("d") for path in dashboard.all("path.cursor")]
+    assert len(cursors) == 6 and all(cursors)
+    drawn = paths(dashboard, 1, 1)
+    dashboard.until(lambda: paths(dashboard, 1, 1) != drawn, "the chart stands still")
+    assert dashboard.text(".charts summary") == told, "a new sample moves nothing that is pointed at"
+    ActionChains(dashboard.driver).move_to_element(dashboard.find("h1")).perform()
+    dashboard.until(lambda: "·" not in dashboard.text(".charts summary"), "it still points")
 
 
 @pytest.mark.scene("fresh")
