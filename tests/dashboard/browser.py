@@ -52,6 +52,7 @@ class Dashboard:
         return self
 
     def size(self, width, height=900):
+        self.width = width
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
