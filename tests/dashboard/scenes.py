@@ -191,6 +191,23 @@ def web(fly, **more):
     return {"weights": {"heroku": 100.0 - fly, "fly": float(fly)}, **more}
 
 
+def long_names():
+    """Everything as long as it may be, and a route that has only one backend."""
+    names = ["the-old-platform-" + "x" * 40, "the-new-platform-" + "y" * 40]
+    hosts = [f"shop-{index}.a-rather-long-name.example.com" for index in range(12)]
+    long = Route("the-route-" + "z" * 50, names[0], {names[0]: 60.0, names[1]: 40.0}, hosts, "/" + "p" * 90)
+    return [long, Route("alone", "heroku", {"heroku": 100.0})]
+
+
+def tell_long(world):
+    world.keep(3500, "crossfade", "start", "start", [])
+    route = world.routes[0]
+    for turn in range(998):
+        actor, reason = ("m" * 64, "w" * 500) if turn % 7 == 0 else ("maria", "why not")
+        states = {route.name: {"mode": "maintenance" if turn % 2 else "open"}}
+        world.record(3400 - turn, actor, "admin", f"mode {turn}", reason, **states)
+
+
 def tell_fresh(world):
     world.keep(0, "crossfade", "start", "start", [])
 
@@ -243,9 +260,10 @@ FAULT = {"fly": {"errors": 0.084, "slow": 2.4}}
 ROUTES = {
     "quiet": one_route, "failing": lambda: one_route(copy.deepcopy(FAULT)),
     "rolled-back": lambda: one_route(copy.deepcopy(FAULT)), "three": three_backends, "many": many_routes,
+    "long": long_names,
     "stable-down": lambda: one_route({"heroku": {"down": True, "silent": 184}}),
 }  # fmt: skip
 STORIES = {
     "fresh": tell_fresh, "failing": tell_failing, "rolled-back": tell_rolled_back, "refused": tell_refused,
-    "trouble": tell_trouble, "hostile": tell_hostile, "gap": tell_quiet,
+    "trouble": tell_trouble, "hostile": tell_hostile, "gap": tell_quiet, "long": tell_long,
 }  # fmt: skip

@@ -131,7 +131,7 @@ def test_it_fits_the_width(page, width):
     assert fits(page)
 
 
-@pytest.mark.parametrize("scene", scenes("failing", "three", "many", "refused", "trouble", "rolled-back"))
+@pytest.mark.parametrize("scene", scenes("failing", "three", "many", "long", "refused", "trouble", "rolled-back"))
 def test_every_scene_fits_a_phone(page, scene):
     page.size(390, 844)
     page.open()
