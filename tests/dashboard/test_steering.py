@@ -20,7 +20,7 @@ def test_a_shift_by_number_and_confirm(dashboard, server):
     assert dashboard.revision() == before + 1
     dashboard.wait_text("#outcome-text", f"Revision {before + 1} is live", "fly 30 % → 45 %")
     made = last(server)
-    assert (made["command"], made["reason"]) == ("shift fly 45%", "all calm")
+    assert made["command"].startswith("shift fly 45%") and made["reason"] == "all calm"
     dashboard.wait_text("#past-list li:first-child", "shift fly 45%", "fly 30 % → 45 %", "all calm")
 
 
