@@ -89,6 +89,7 @@ fn every_run_shown_serves_and_ends_by_a_signal() {
 fn every_reason_has_its_row_with_its_status_and_no_row_is_left_over() {
     assert_eq!(FAILURES.map(Failure::reason), Failure::REASONS, "the list here is the program's");
     let errors = Refusal::ALL.map(Error::Refused).into_iter().chain(FAILURES.map(Error::Backend));
+    let errors = errors.chain([Error::Maintenance]);
     let expected: BTreeSet<(String, String)> =
         errors.map(|error| (error.reason().to_owned(), error.status().as_u16().to_string())).collect();
     let shown: BTreeSet<(String, String)> = reason_rows().into_iter().collect();
@@ -220,7 +221,8 @@ impl Drop for Running {
 fn program(folder: &Path, words: &[String]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(words).current_dir(folder).stdin(Stdio::null());
-    for variable in ["CROSSFADE_CONFIG", "CROSSFADE_LOG", "PORT"] {
+    command.env("XDG_STATE_HOME", folder.join("home"));
+    for variable in ["CROSSFADE_CONFIG", "CROSSFADE_STATE", "CROSSFADE_ADMIN_TOKEN", "CROSSFADE_LOG", "PORT"] {
         command.env_remove(variable);
     }
     command
@@ -252,8 +254,8 @@ fn configurations() -> Vec<String> {
     for block in PAGES.iter().flat_map(|page| blocks(&read(page), "toml")) {
         match shown.last() {
             Some(before) if block.starts_with('[') && !block.contains("[[routes]]") => {
-                let before =
-                    if block.starts_with("[server]") { without_server(before) } else { before.clone() };
+                let anew = block.lines().filter(|line| line.starts_with('['));
+                let before = anew.fold(before.clone(), |file, header| without(&file, header));
                 shown.push(format!("{before}\n{block}"));
             }
             Some(before) if !block.contains("[[routes]]") => shown.push(edited(before, &block)),
@@ -263,10 +265,12 @@ fn configurations() -> Vec<String> {
     shown
 }
 
-/// A file whose `[server]` is shown anew.
-fn without_server(file: &str) -> String {
-    let (_, rest) = file.split_once("[server]").expect("a file has one");
-    rest.find("\n[").map_or(String::new(), |next| rest[next..].to_owned())
+/// A file without the section of this header, where it has one.
+fn without(file: &str, header: &str) -> String {
+    let name = header.split(']').next().unwrap_or(header);
+    let Some(at) = file.find(&format!("{name}]")) else { return file.to_owned() };
+    let next = file[at..].find("\n[").map_or(file.len(), |next| at + next + 1);
+    format!("{}{}", &file[..at], &file[next..])
 }
 
 fn edited(file: &str, edit: &str) -> String {
@@ -300,7 +304,7 @@ fn words_of_ours(line: &str) -> Option<Vec<String>> {
 
 /// The same text with every address to listen on changed to a free port of this machine.
 fn on_any_port(text: &str) -> String {
-    let text = text.replace("0.0.0.0:${PORT:-8080}", "127.0.0.1:0");
+    let text = text.replace("0.0.0.0:${PORT:-8080}", "127.0.0.1:0").replace("/var/lib/crossfade", "state");
     ["8080", "9902"].iter().fold(text, |text, port| text.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0"))
 }
 
