@@ -78,6 +78,7 @@ def test_charts_go_on_with_the_same_scale_on_both_sides(dashboard):
 
 
 def test_pointing_at_a_chart_tells_every_value_of_that_time(dashboard):
+    dashboard.until(lambda: paths(dashboard, 1, 1) not in ([""], []), "there is nothing to point at")
     chart = dashboard.all(".panel svg")[3]
     ActionChains(dashboard.driver).move_to_element(chart).perform()
     dashboard.wait_text(".charts summary", "The last 15 minutes", "· at ")
