@@ -129,7 +129,7 @@ async fn serve<E: Future<Output = ()>>(
 
     let (drain, draining) = Drain::new();
     let shared = Shared { published: &published, store: &store, metrics: &metrics, access_log: &access_log };
-    let workers = start_workers(&server, &sockets, &draining, shared)?;
+    let workers = start_workers(&server, &sockets, &draining, &shared)?;
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
     let (commands, asked) = Commands::new();
     let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
@@ -168,7 +168,7 @@ fn start_workers(
     server: &Server,
     sockets: &Sockets,
     draining: &Draining,
-    shared: Shared<'_>,
+    shared: &Shared<'_>,
 ) -> Result<Vec<thread::JoinHandle<usize>>, StartError> {
     let count = server.workers.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let (balance, handed) = Balance::among(count);

@@ -222,7 +222,8 @@ fn program(folder: &Path, words: &[String]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(words).current_dir(folder).stdin(Stdio::null());
     command.env("XDG_STATE_HOME", folder.join("home"));
-    for variable in ["CROSSFADE_CONFIG", "CROSSFADE_STATE", "CROSSFADE_ADMIN_TOKEN", "CROSSFADE_LOG", "PORT"] {
+    for variable in ["CROSSFADE_CONFIG", "CROSSFADE_STATE", "CROSSFADE_ADMIN_TOKEN", "CROSSFADE_LOG", "PORT"]
+    {
         command.env_remove(variable);
     }
     command

@@ -109,7 +109,7 @@ fn damage_is_told_and_costs_no_more_than_what_was_damaged() {
     let proxy = proxy.restart();
     proxy.wait_for_event("state.found-broken");
     assert_eq!(fly(&proxy), 30.0);
-    fs::write(&journal_of(&proxy), "nothing of ours\n").unwrap();
+    fs::write(journal_of(&proxy), "nothing of ours\n").unwrap();
     let proxy = proxy.restart();
     proxy.wait_for_event("state.found-broken");
     assert_eq!((fly(&proxy), proxy.get("/").status()), (5.0, 200));
