@@ -74,14 +74,14 @@ def test_charts_go_on_with_the_same_scale_on_both_sides(dashboard):
     before = paths(dashboard, 1, 1)
     dashboard.until(lambda: paths(dashboard, 1, 1) != before, "the chart stands still")
     told = dashboard.find(".panel svg").get_attribute("aria-label")
-    assert told.startswith("Requests per second of heroku, the last 15 minutes: now ")
+    assert told.startswith("Requests per second of heroku, the last ") and ": now " in told
 
 
 def test_pointing_at_a_chart_tells_every_value_of_that_time(dashboard):
     dashboard.until(lambda: paths(dashboard, 1, 1) not in ([""], []), "there is nothing to point at")
     chart = dashboard.all(".panel svg")[3]
     ActionChains(dashboard.driver).move_to_element(chart).perform()
-    dashboard.wait_text(".charts summary", "The last 15 minutes", "· at ")
+    dashboard.wait_text(".charts summary", "The last ", "· at ")
     told = dashboard.text(".charts summary")
     cursors = [path.get_attribute("d") for path in dashboard.all("path.cursor")]
     assert len(cursors) == 6 and all(cursors)
