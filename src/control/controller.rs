@@ -5,7 +5,9 @@
 //! compiled whole, nor answer before every worker routes by what it has published, nor wait for one without bound.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +19,7 @@ use crate::config::model::{AccessLog, Server};
 use crate::control::command::{
     Applied, Asked, Command, Driver, Outcome, Refused, RefusedReason, Source, Steer, Verb,
 };
+use crate::control::inbox::Inbox;
 use crate::control::journal::{Entry, Journal, Kept};
 use crate::control::names::resolve_new;
 use crate::control::overrides::{Overrides, changes};
@@ -36,7 +39,6 @@ use crate::telemetry::readings::Readings;
 use crate::tls::store::Store;
 
 /// The single writer.
-#[derive(Debug)]
 pub struct Controller {
     publisher: Publisher,
     registry: Registry,
@@ -52,7 +54,12 @@ pub struct Controller {
     revision: u64,
     /// The bytes that came last, and what came of them; nothing where the file couldn't be read since.
     seen: Option<(Vec<u8>, Outcome)>,
+    /// What the last change waits for before it counts as kept.
+    keeping: Option<Keeping>,
 }
+
+/// What the journal says of a record, once it can.
+type Keeping = Pin<Box<dyn Future<Output = Kept> + Send>>;
 
 /// What a Controller begins with.
 #[derive(Debug)]
@@ -96,7 +103,7 @@ impl Controller {
         let revision = history.back().map_or(1, |last| last.revision + 1);
         let lifted = overrides.lift_for(&config);
         let snapshot = Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?;
-        resolve_new(&snapshot).await;
+        resolve_new(Arc::new(snapshot.clone())).await;
         let file_text = file.as_ref().map(|(path, bytes)| file_text(path.clone(), bytes));
         let mut this = Self {
             publisher: Publisher::new(Arc::new(snapshot.clone())),
@@ -109,13 +116,15 @@ impl Controller {
             history: Arc::new(history),
             revision,
             seen: file.map(|(_, bytes)| (bytes, live(revision))),
+            keeping: None,
         };
         this.serve_certificates(&snapshot);
         this.count(&snapshot);
         this.outlets.metrics.loaded(SystemTime::now());
         tell_lifted(revision, &lifted);
         let record = this.record(&Origin::of("start", "start".to_owned()), Vec::new());
-        this.remember(record).await;
+        this.remember(record);
+        this.keeping.take().map(tokio::spawn);
         Ok(this)
     }
 
@@ -124,16 +133,23 @@ impl Controller {
         self.publisher.published()
     }
 
-    /// Carries commands out, one after the other, until nobody can ask any more.
-    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
-        while let Some(Asked { command, answer }) = asked.recv().await {
-            let outcome = self.carry_out(command).await;
-            // Who has stopped waiting finds the outcome in the log and the status.
-            let _ = answer.send(outcome);
+    /// Carries commands out, one after the other, until nobody can ask any more. Only who asked waits for a disk.
+    pub async fn run(mut self, asked: mpsc::Receiver<Asked>) {
+        let mut inbox = Inbox::new(asked);
+        while let Some(Asked { command, answer }) = inbox.next().await {
+            let outcome = self.carry_out(command, &mut inbox).await;
+            let keeping = self.keeping.take();
+            tokio::spawn(async move {
+                // Who has stopped waiting finds the outcome in the log and the status.
+                let _ = answer.send(match keeping {
+                    Some(keeping) => kept(outcome, keeping.await),
+                    None => outcome,
+                });
+            });
         }
     }
 
-    async fn carry_out(&mut self, command: Command) -> Outcome {
+    async fn carry_out(&mut self, command: Command, inbox: &mut Inbox) -> Outcome {
         match command {
             Command::Load { bytes, source } => {
                 if source == Source::File
@@ -141,11 +157,11 @@ impl Controller {
                 {
                     return outcome.clone();
                 }
-                self.load(bytes, source.into(), false).await
+                self.load(bytes, source.into(), false, inbox).await
             }
             Command::Refresh { source } => {
                 let config = self.config.clone();
-                self.take(config, source.into(), false).await
+                self.take(config, source.into(), false, inbox).await
             }
             Command::Unreadable { error, source } => {
                 self.seen = None;
@@ -153,7 +169,7 @@ impl Controller {
             }
             Command::Steer { steer, driver } => {
                 let (name, is_dry) = (steer.verb.name(), steer.dry_run);
-                let outcome = self.steer(steer, driver).await;
+                let outcome = self.steer(steer, driver, inbox).await;
                 if !is_dry {
                     self.outlets.metrics.commanded(name, matches!(outcome, Outcome::Live(_)));
                 }
@@ -162,13 +178,13 @@ impl Controller {
         }
     }
 
-    async fn load(&mut self, bytes: Vec<u8>, origin: Origin, is_dry: bool) -> Outcome {
+    async fn load(&mut self, bytes: Vec<u8>, origin: Origin, is_dry: bool, inbox: &mut Inbox) -> Outcome {
         let Some(path) = self.file.as_ref().map(|file| file.path.clone()) else {
             let error = "it was started without a file: there is none to read".to_owned();
             return Outcome::Refused(Refused { error, reason: RefusedReason::Invalid });
         };
         let outcome = match text::read(&bytes, &path.display().to_string()) {
-            Ok(config) => self.take(config, origin, is_dry).await,
+            Ok(config) => self.take(config, origin, is_dry, inbox).await,
             Err(unusable) if is_dry => refused_configuration(unusable.report),
             Err(unusable) => self.refuse(origin.via, unusable.problems, unusable.report),
         };
@@ -184,7 +200,7 @@ impl Controller {
     }
 
     /// Serves by a configuration and what is laid on it.
-    async fn take(&mut self, config: Config, origin: Origin, is_dry: bool) -> Outcome {
+    async fn take(&mut self, config: Config, origin: Origin, is_dry: bool, inbox: &mut Inbox) -> Outcome {
         let mut overrides = self.overrides.clone();
         let lifted = overrides.lift_for(&config);
         let laid = overrides.laid_on(&config);
@@ -197,7 +213,12 @@ impl Controller {
         if is_dry {
             return self.would(changes);
         }
-        resolve_new(&snapshot).await;
+        let looking = resolve_new(Arc::new(snapshot.clone()));
+        tokio::select! {
+            // It ends by itself, if not now.
+            _ = tokio::spawn(looking) => {}
+            () = inbox.is_called() => {}
+        }
         self.tell_what_needs_restart(&config);
         self.serve_certificates(&snapshot);
         self.outlets.metrics.reloaded(SystemTime::now());
@@ -216,7 +237,7 @@ impl Controller {
         outcome
     }
 
-    async fn steer(&mut self, steer: Steer, driver: Driver) -> Outcome {
+    async fn steer(&mut self, steer: Steer, driver: Driver, inbox: &mut Inbox) -> Outcome {
         if let Some(wanted) = steer.if_revision.filter(|wanted| *wanted != self.revision) {
             let error = format!("revision {} is live, not {wanted}: look again, then decide", self.revision);
             return Outcome::Refused(Refused { error, reason: RefusedReason::StaleRevision });
@@ -237,7 +258,7 @@ impl Controller {
                 origin.undoes = Some(target);
                 overrides
             }),
-            Verb::Reload => return self.reload(origin, steer.dry_run).await,
+            Verb::Reload => return self.reload(origin, steer.dry_run, inbox).await,
             Verb::Drain => return self.drain(steer.dry_run),
         };
         let outcome = match wanted {
@@ -271,12 +292,12 @@ impl Controller {
         outcome
     }
 
-    async fn reload(&mut self, origin: Origin, is_dry: bool) -> Outcome {
+    async fn reload(&mut self, origin: Origin, is_dry: bool, inbox: &mut Inbox) -> Outcome {
         let read = self.file.as_ref().map(|file| file::read(&file.path));
         match read {
             Some(Err(error)) => refused_configuration(format!("error: {error}")),
-            Some(Ok(bytes)) => self.load(bytes, origin, is_dry).await,
-            None => self.load(Vec::new(), origin, is_dry).await,
+            Some(Ok(bytes)) => self.load(bytes, origin, is_dry, inbox).await,
+            None => self.load(Vec::new(), origin, is_dry, inbox).await,
         }
     }
 
@@ -300,12 +321,8 @@ impl Controller {
             notes.push("a worker is busy: its next request is the first to see the change".to_owned());
         }
         let record = self.record(origin, changes.clone());
-        let kept = self.remember(record).await;
-        if let Some(Kept::NotYet(reason)) = &kept {
-            notes.push(format!("it is live, but not kept: a restart would forget it: {reason}"));
-        }
-        let kept = kept == Some(Kept::Yes);
-        Outcome::Live(Applied { revision: self.revision, dry_run: false, changes, notes, kept })
+        self.remember(record);
+        Outcome::Live(Applied { revision: self.revision, dry_run: false, changes, notes, kept: false })
     }
 
     fn record(&self, origin: &Origin, changes: Vec<Change>) -> Record {
@@ -314,8 +331,8 @@ impl Controller {
         Record { revision: self.revision, at, actor, via: via.to_owned(), command, reason, changes, undoes }
     }
 
-    /// Puts a record into history, status and journal; says whether it is kept, where there is a journal.
-    async fn remember(&mut self, record: Record) -> Option<Kept> {
+    /// Puts a record into history and status, and on its way to the journal, where there is one.
+    fn remember(&mut self, record: Record) {
         let record = Arc::new(record);
         let history = Arc::make_mut(&mut self.history);
         history.push_back(Arc::clone(&record));
@@ -329,9 +346,9 @@ impl Controller {
             status.routes = routes;
             status.file.clone_from(&self.file);
         });
-        let journal = self.outlets.journal.as_ref()?;
+        let Some(journal) = &self.outlets.journal else { return };
         let entry = Entry { record: (*record).clone(), overrides: self.overrides.clone() };
-        Some(journal.keep(&entry).await)
+        self.keeping = Some(Box::pin(journal.keep(&entry)));
     }
 
     fn would(&self, changes: Vec<Change>) -> Outcome {
@@ -417,6 +434,18 @@ impl From<Source> for Origin {
             Source::Certificates => "refresh",
         };
         Self::of(source.as_str(), command.to_owned())
+    }
+}
+
+/// The outcome of a change, with what the journal says of it.
+fn kept(outcome: Outcome, kept: Kept) -> Outcome {
+    match (outcome, kept) {
+        (Outcome::Live(applied), Kept::Yes) => Outcome::Live(Applied { kept: true, ..applied }),
+        (Outcome::Live(mut applied), Kept::NotYet(reason)) => {
+            applied.notes.push(format!("it is live, but not kept: a restart would forget it: {reason}"));
+            Outcome::Live(applied)
+        }
+        (refused @ Outcome::Refused(_), _) => refused,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod controller;
+mod inbox;
 pub mod journal;
 pub mod names;
 pub mod overrides;

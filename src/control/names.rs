@@ -17,10 +17,10 @@ use crate::upstream::resolve::{LookupError, refresh_all};
 /// Looks new names up, for a bounded time: a new backend should be ready when it is live, and one that can't be
 /// resolved must not hold back the others. Nor may it hold back a rollback: names that failed before are left to
 /// [`keep_addresses_fresh`].
-pub async fn resolve_new(snapshot: &Snapshot) {
+pub async fn resolve_new(snapshot: Arc<Snapshot>) {
     let new: Vec<Arc<Endpoint>> =
         snapshot.endpoints().filter(|endpoint| endpoint.is_new()).cloned().collect();
-    tell_of_lookups(snapshot, refresh_all(&new, DNS_FIRST).await);
+    tell_of_lookups(&snapshot, refresh_all(&new, DNS_FIRST).await);
 }
 
 /// Keeps the addresses of all names fresh, for ever; names without any are asked for more often.
