@@ -141,12 +141,19 @@ async fn serve<E: Future<Output = ()>>(
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision }.log();
     ready(bound);
 
-    tokio::select! {
-        () = told_to_end => {}
-        () = ending.notified() => {}
-    }
+    let mut told_to_end = std::pin::pin!(told_to_end);
+    let by_command = tokio::select! {
+        () = &mut told_to_end => false,
+        () = ending.notified() => true,
+    };
+    // Before the journal goes to whoever comes after us: nobody's change may be live here and forgotten there.
+    statuses.send_modify(|status| status.draining = true);
     journal.iter().for_each(|journal| journal.release());
-    end(&drain, &statuses, &server, workers).await;
+    tokio::select! {
+        () = end(&drain, &server, workers) => {}
+        // Who asks twice means now.
+        () = told_to_end, if by_command => std::process::exit(1),
+    }
     journal.iter().for_each(|journal| state::close(journal));
     if access_log.close() == Closed::GaveUp {
         Event::from(AccessLogEvent::GaveUp).log();
@@ -273,10 +280,9 @@ async fn told_to_end(mut terminate: Signal, mut interrupt: Signal) {
     });
 }
 
-async fn end(drain: &Drain, statuses: &Statuses, server: &Server, workers: Vec<thread::JoinHandle<usize>>) {
+async fn end(drain: &Drain, server: &Server, workers: Vec<thread::JoinHandle<usize>>) {
     let began = Instant::now();
     Event::DrainStarted { timeout: server.drain_timeout }.log();
-    statuses.send_modify(|status| status.draining = true);
     let (told, ended) = tokio::sync::oneshot::channel();
     thread::spawn(move || {
         // A worker has no panic of its own that isn't a connection's; one that died has nothing left to cut.

@@ -29,6 +29,10 @@ impl Kept {
     pub(super) fn of(state_dir: Option<&Path>) -> Self {
         let Some(dir) = state_dir else { return Self::default() };
         let (journal, found) = Journal::open::<Overrides>(dir);
+        if found.is_unread {
+            let reason = found.trouble.join("; ");
+            Event::from(StateEvent::Unread { reason: &reason }).log();
+        }
         let overrides = found.entries.last().map(|last| last.overrides.clone()).unwrap_or_default();
         let history = found.entries.into_iter().map(|entry| Arc::new(entry.record)).collect();
         Self { journal: Some(Arc::new(journal)), history, overrides }

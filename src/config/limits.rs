@@ -155,6 +155,8 @@ pub const CONFIG_DEBOUNCE: Duration = Duration::from_millis(40);
 /// How long a draining connection may wait idle for a next request, which it answers with `Connection:
 /// close`.
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_millis(1000);
+/// Changes of single routes that the history holds in memory, over all its revisions: some 8 MB.
+pub const HISTORY_CHANGES: usize = 20_000;
 /// When visitors of a route in maintenance are asked to come again (`Retry-After`): browsers don't by themselves, but
 /// programs do, and shouldn't all at once for long.
 pub const MAINTENANCE_RETRY: Duration = Duration::from_secs(30);

@@ -54,8 +54,20 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
     }
     file.finish(notes);
     names.finish(notes);
-    let (server, state_dir) = (server?, state.dir);
-    Some(Config { server, tls, forwarded, backends, routes, limits, timeouts, access_log, acme, state_dir })
+    let (server, state_dir, words) = (server?, state.dir, None);
+    Some(Config {
+        server,
+        tls,
+        forwarded,
+        backends,
+        routes,
+        limits,
+        timeouts,
+        access_log,
+        acme,
+        words,
+        state_dir,
+    })
 }
 
 fn empty() -> Fault {

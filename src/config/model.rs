@@ -39,6 +39,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// The certificate that is ordered and renewed by itself, where one is.
     pub acme: Option<Acme>,
+    /// What tells one start without a file from another: the backends' URLs. Names and weights are always the same.
+    pub words: Option<String>,
     /// Where overrides, history, the admin socket and certificates are kept; nothing keeps none.
     pub state_dir: Option<PathBuf>,
 }

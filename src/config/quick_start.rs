@@ -81,6 +81,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
         return Err(errors);
     }
     let (http, drain_timeout) = (vec![listen], limits::DRAIN);
+    let told = format!("{stable} {candidate}");
     Ok(Config {
         server: Server {
             http,
@@ -100,6 +101,7 @@ pub fn quick_start(words: &QuickStart<'_>) -> Result<Config, QuickStartError> {
         timeouts: Timeouts::default(),
         access_log: AccessLog { format: AccessFormat::Json, target: Some(LogTarget::Stdout) },
         acme: None,
+        words: Some(told),
         state_dir: words.state.map(Path::to_owned),
     })
 }
@@ -184,7 +186,8 @@ mod tests {
             weights = { candidate = 5, stable = 95 }
         "#;
         let file = crate::config::load(text, &|_| None).unwrap();
-        assert_eq!(quick_start(&WORDS).unwrap(), file.config);
+        let words = quick_start(&WORDS).unwrap();
+        assert_eq!(words, Config { words: words.words.clone(), ..file.config });
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::Config;
-use crate::config::limits::{HISTORY, SEEN_WITHIN};
+use crate::config::limits::{HISTORY, HISTORY_CHANGES, SEEN_WITHIN};
 use crate::config::model::{AccessLog, Server};
 use crate::control::command::{
     Applied, Asked, Command, Driver, Outcome, Refused, RefusedReason, Source, Steer, Verb,
@@ -22,10 +22,11 @@ use crate::control::command::{
 use crate::control::inbox::Inbox;
 use crate::control::journal::{Entry, Journal, Kept};
 use crate::control::names::resolve_new;
+use crate::control::origin::Origin;
 use crate::control::overrides::{Overrides, changes};
 use crate::control::readiness::of_stable;
 use crate::control::record::{Change, Record};
-use crate::control::shown::{command, routes};
+use crate::control::shown::{described, routes};
 use crate::control::status::{FileText, Statuses};
 use crate::control::steering::Standing;
 use crate::control::text;
@@ -43,8 +44,8 @@ pub struct Controller {
     publisher: Publisher,
     registry: Registry,
     outlets: Outlets,
-    /// What sockets, threads and the access log were made from at start.
-    started_with: (Server, AccessLog),
+    /// What sockets, threads, the access log and the journal were made from at start.
+    started_with: (Server, AccessLog, Option<PathBuf>),
     file: Option<Arc<FileText>>,
     /// What the file says.
     config: Config,
@@ -99,7 +100,7 @@ impl Controller {
     pub async fn start(beginning: Beginning, outlets: Outlets) -> Result<Self, RegistryError> {
         let Beginning { config, file, history, mut overrides, store } = beginning;
         let mut registry = Registry::new(store);
-        let started_with = (config.server.clone(), config.access_log.clone());
+        let started_with = (config.server.clone(), config.access_log.clone(), config.state_dir.clone());
         let revision = history.back().map_or(1, |last| last.revision + 1);
         let lifted = overrides.lift_for(&config);
         let snapshot = Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?;
@@ -122,6 +123,7 @@ impl Controller {
         this.count(&snapshot);
         this.outlets.metrics.loaded(SystemTime::now());
         tell_lifted(revision, &lifted);
+        this.tell_in_force();
         let record = this.record(&Origin::of("start", "start".to_owned()), Vec::new());
         this.remember(record);
         this.keeping.take().map(tokio::spawn);
@@ -219,7 +221,7 @@ impl Controller {
             _ = tokio::spawn(looking) => {}
             () = inbox.is_called() => {}
         }
-        self.tell_what_needs_restart(&config);
+        let waiting = self.tell_what_needs_restart(&config);
         self.serve_certificates(&snapshot);
         self.outlets.metrics.reloaded(SystemTime::now());
         self.outlets.statuses.send_modify(|status| status.refused = None);
@@ -229,10 +231,14 @@ impl Controller {
         let mut outcome = self.go_live(snapshot, &origin, changes).await;
         Event::from(ConfigEvent::Applied { revision, source, routes, backends }).log();
         tell_lifted(revision, &lifted);
-        if let Outcome::Live(applied) = &mut outcome
-            && applied.changes.is_empty()
-        {
-            applied.notes.push("it is read anew; no weight and no mode differs from before".to_owned());
+        if let Outcome::Live(applied) = &mut outcome {
+            if applied.changes.is_empty() {
+                applied.notes.push("it is read anew; no weight and no mode differs from before".to_owned());
+            }
+            let by_file = |route: &String| format!("{route}: the file says something else now, and wins");
+            applied.notes.extend(lifted.iter().map(by_file));
+            let later = |setting: &&str| format!("{setting} has changed, and takes a restart");
+            applied.notes.extend(waiting.iter().map(later));
         }
         outcome
     }
@@ -241,6 +247,11 @@ impl Controller {
         if let Some(wanted) = steer.if_revision.filter(|wanted| *wanted != self.revision) {
             let error = format!("revision {} is live, not {wanted}: look again, then decide", self.revision);
             return Outcome::Refused(Refused { error, reason: RefusedReason::StaleRevision });
+        }
+        if self.outlets.statuses.borrow().draining && !steer.dry_run {
+            let error =
+                "it is draining and takes no new visitors: steer the process that follows it".to_owned();
+            return Outcome::Refused(Refused { error, reason: RefusedReason::Ending });
         }
         let route = steer.route.as_deref();
         let standing = Standing {
@@ -267,8 +278,9 @@ impl Controller {
         };
         match outcome {
             Outcome::Live(mut applied) if steer.verb == Verb::Rollback => {
-                let routes = &self.outlets.statuses.borrow().routes;
-                applied.notes.splice(0..0, of_stable(&applied.changes, routes, &self.outlets.readings));
+                let routes = Arc::clone(&self.outlets.statuses.borrow().routes);
+                let meant = routes.iter().filter(|shown| route.is_none_or(|route| shown.name == route));
+                applied.notes.splice(0..0, of_stable(meant, &self.outlets.readings));
                 Outcome::Live(applied)
             }
             outcome => outcome,
@@ -280,7 +292,7 @@ impl Controller {
         let changes = changes(&self.overrides.states(&self.config), &overrides.states(&self.config));
         if is_dry || changes.is_empty() {
             let outcome = self.would(changes);
-            return if is_dry { outcome } else { live(self.revision) };
+            return if is_dry { outcome } else { self.answer(Vec::new(), Vec::new(), false) };
         }
         let routes = overrides.laid_on(&self.config).routes;
         self.overrides = overrides;
@@ -322,6 +334,9 @@ impl Controller {
         }
         let record = self.record(origin, changes.clone());
         self.remember(record);
+        if self.outlets.journal.is_none() {
+            notes.push("it is live, but not kept: there is no `[state] dir`".to_owned());
+        }
         Outcome::Live(Applied { revision: self.revision, dry_run: false, changes, notes, kept: false })
     }
 
@@ -336,8 +351,10 @@ impl Controller {
         let record = Arc::new(record);
         let history = Arc::make_mut(&mut self.history);
         history.push_back(Arc::clone(&record));
-        while history.len() > HISTORY {
-            history.pop_front();
+        // Of a thousand routes changed at once, each is a change.
+        let mut changes: usize = history.iter().map(|record| record.changes.len()).sum();
+        while history.len() > HISTORY || changes > HISTORY_CHANGES && history.len() > 1 {
+            changes -= history.pop_front().map_or(0, |oldest| oldest.changes.len());
         }
         let routes = routes(&self.config, &self.overrides);
         self.outlets.statuses.send_modify(|status| {
@@ -356,7 +373,12 @@ impl Controller {
     }
 
     fn answer(&self, changes: Vec<Change>, notes: Vec<String>, dry_run: bool) -> Outcome {
-        Outcome::Live(Applied { revision: self.revision, dry_run, changes, notes, kept: true })
+        Outcome::Live(Applied { revision: self.revision, dry_run, changes, notes, kept: self.is_kept() })
+    }
+
+    /// Whether everything that is live would survive a restart.
+    fn is_kept(&self) -> bool {
+        self.outlets.journal.as_ref().is_some_and(|journal| journal.trouble().borrow().is_none())
     }
 
     fn refuse(&self, source: &str, problems: usize, report: String) -> Outcome {
@@ -386,9 +408,19 @@ impl Controller {
         self.outlets.metrics.overridden(self.overrides.since());
     }
 
-    fn tell_what_needs_restart(&self, config: &Config) {
-        let (server, access_log) = &self.started_with;
-        for (setting, same) in [
+    /// Says for each route that a restart found overridden what it does instead of what the file says.
+    fn tell_in_force(&self) {
+        let (file, live) = (Overrides::default().states(&self.config), self.overrides.states(&self.config));
+        for change in changes(&file, &live) {
+            let how = change.to.as_ref().map(described).unwrap_or_default();
+            Event::from(ConfigEvent::InForce { route: &change.route, how: &how }).log();
+        }
+    }
+
+    /// Says which settings have changed that take a restart.
+    fn tell_what_needs_restart(&self, config: &Config) -> Vec<&'static str> {
+        let (server, access_log, state_dir) = &self.started_with;
+        let settings = [
             ("server.http", server.http == config.server.http && server.unix == config.server.unix),
             ("server.https", server.https == config.server.https),
             ("server.proxy_protocol", server.proxy_protocol == config.server.proxy_protocol),
@@ -396,44 +428,13 @@ impl Controller {
             ("server.admin", server.admin == config.server.admin),
             ("server.workers", server.workers == config.server.workers),
             ("server.drain_timeout", server.drain_timeout == config.server.drain_timeout),
-            ("state.dir", self.config.state_dir == config.state_dir),
+            ("state.dir", *state_dir == config.state_dir),
             ("access_log", *access_log == config.access_log),
-        ] {
-            if !same {
-                Event::from(ConfigEvent::NeedsRestart { setting }).log();
-            }
-        }
-    }
-}
-
-/// Where a revision comes from.
-#[derive(Debug, Clone)]
-struct Origin {
-    actor: String,
-    via: &'static str,
-    command: String,
-    reason: Option<String>,
-    undoes: Option<u64>,
-}
-
-impl Origin {
-    fn of(via: &'static str, command: String) -> Self {
-        Self { actor: "crossfade".to_owned(), via, command, reason: None, undoes: None }
-    }
-
-    fn of_driver(steer: &Steer, driver: Driver) -> Self {
-        let (command, reason) = (command(steer), steer.reason.clone());
-        Self { actor: driver.actor, via: driver.via, command, reason, undoes: None }
-    }
-}
-
-impl From<Source> for Origin {
-    fn from(source: Source) -> Self {
-        let command = match source {
-            Source::File | Source::Hangup => "load",
-            Source::Certificates => "refresh",
-        };
-        Self::of(source.as_str(), command.to_owned())
+        ];
+        let changed: Vec<_> =
+            settings.into_iter().filter(|(_, same)| !same).map(|(setting, _)| setting).collect();
+        changed.iter().for_each(|setting| Event::from(ConfigEvent::NeedsRestart { setting }).log());
+        changed
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The Controller alone has one. It must never lose a command, nor let one pass another.
 
+use std::collections::VecDeque;
+
 use tokio::sync::mpsc;
 
 use crate::control::command::{Asked, Command};
@@ -10,32 +12,35 @@ use crate::control::command::{Asked, Command};
 #[derive(Debug)]
 pub(super) struct Inbox {
     asked: mpsc::Receiver<Asked>,
-    /// The one that was looked at.
-    next: Option<Asked>,
+    /// Those that were looked at.
+    seen: VecDeque<Asked>,
 }
 
 impl Inbox {
     /// Of what is asked.
     pub(super) fn new(asked: mpsc::Receiver<Asked>) -> Self {
-        Self { asked, next: None }
+        Self { asked, seen: VecDeque::new() }
     }
 
     /// The next command; nothing once nobody can ask any more.
     pub(super) async fn next(&mut self) -> Option<Asked> {
-        match self.next.take() {
+        match self.seen.pop_front() {
             Some(next) => Some(next),
             None => self.asked.recv().await,
         }
     }
 
-    /// Returns once a person waits: theirs is the next command. Whoever has looked once and seen another's command next
-    /// isn't called any more.
+    /// Returns once a person waits, whoever stands before them. At most [`COMMANDS`] are looked at: who asks waits.
     pub(super) async fn is_called(&mut self) {
-        if self.next.is_none() {
-            self.next = self.asked.recv().await;
-        }
-        if !matches!(self.next, Some(Asked { command: Command::Steer { .. }, .. })) {
-            std::future::pending::<()>().await;
+        let is_person = |asked: &Asked| match &asked.command {
+            Command::Steer { steer, .. } => !steer.dry_run,
+            Command::Load { .. } | Command::Refresh { .. } | Command::Unreadable { .. } => false,
+        };
+        while !self.seen.iter().any(is_person) {
+            match self.asked.recv().await {
+                Some(asked) => self.seen.push_back(asked),
+                None => std::future::pending().await,
+            }
         }
     }
 }
@@ -64,7 +69,7 @@ mod tests {
         for command in [Command::Refresh { source: Source::Hangup }, steer()] {
             sender.send(Asked { command, answer: oneshot::channel().0 }).await.unwrap();
         }
-        assert!(timeout(Duration::from_millis(5), inbox.is_called()).await.is_err(), "a file is next");
+        inbox.is_called().await;
         assert!(matches!(inbox.next().await.unwrap().command, Command::Refresh { .. }));
         inbox.is_called().await;
         inbox.is_called().await;

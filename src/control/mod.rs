@@ -8,6 +8,7 @@ pub mod controller;
 mod inbox;
 pub mod journal;
 pub mod names;
+mod origin;
 pub mod overrides;
 mod readiness;
 pub mod record;

@@ -50,6 +50,9 @@ enum Placed {
 struct Written {
     stable: String,
     weights: Shares,
+    /// See [`Config::words`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    words: Option<String>,
 }
 
 impl Overrides {
@@ -119,7 +122,7 @@ impl Overrides {
             true => Some(Placed::RolledBack),
             false => {
                 let shares = percents(file, route, &weights(file, route, &state.weights)?);
-                (shares != written.weights).then_some(Placed::Weights(shares))
+                (shares != percents(file, route, &route.weights)).then_some(Placed::Weights(shares))
             }
         };
         let split = value.map(|value| Laid { value, over: written });
@@ -169,7 +172,10 @@ impl Laid<Placed, Written> {
 impl Written {
     fn of(file: &Config, route: &Route) -> Self {
         let stable = name(file, route.stable).to_owned();
-        Self { stable, weights: percents(file, route, &route.weights) }
+        let mut weights = percents(file, route, &route.weights);
+        // Who gets nothing may come and go: that is no other split.
+        weights.retain(|_, share| *share > 0.0);
+        Self { stable, weights, words: file.words.clone() }
     }
 }
 

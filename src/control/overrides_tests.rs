@@ -89,14 +89,16 @@ fn the_file_wins_once_it_says_something_else() {
         // The same shares in other words.
         ("weights = { heroku = 19, fly = 1 }", true, true, &[]),
         ("weights = { heroku = 90, fly = 10 }", false, true, &["web"]),
-        ("weights = { heroku = 95, fly = 5, aws = 0 }", false, true, &["web"]),
+        // Who gets nothing may come and go.
+        ("weights = { heroku = 95, fly = 5, aws = 0 }", true, true, &[]),
         ("weights = { heroku = 95, fly = 5 }\nmode = \"maintenance\"", true, false, &["web"]),
     ];
     for (web, keeps_weights, keeps_mode, lifted) in table {
         let (after, mut overrides) = (file(web), overrides.clone());
         assert_eq!(overrides.lift_for(&after), lifted, "{web}");
         let served = &overrides.laid_on(&after).routes[0];
-        assert_eq!(served.weights.ratio(0) == 0.5, keeps_weights, "{web}");
+        let fly = served.backends.iter().position(|backend| name(&after, *backend) == "fly").unwrap();
+        assert_eq!(served.weights.ratio(fly) == 0.5, keeps_weights, "{web}");
         let by_override = overrides.0.get("web").is_some_and(|laid| laid.mode.is_some());
         assert_eq!(by_override, keeps_mode, "{web}");
     }
@@ -104,6 +106,30 @@ fn the_file_wins_once_it_says_something_else() {
     gone.routes.remove(0);
     assert_eq!(overrides.lift_for(&gone), ["web"]);
     assert!(overrides.is_empty());
+}
+
+/// A backend that was only added brought the visitors back to the one that had been given up.
+#[test]
+fn a_backend_that_is_added_at_zero_lifts_no_rollback() {
+    let before = file(FIVE);
+    let mut overrides = Overrides::default();
+    let back = RouteState { rolled_back: true, ..live(&before, &overrides) };
+    overrides.lay(&before, &before.routes[0], &back, 0).unwrap();
+    let after = file("weights = { heroku = 95, fly = 5, aws = 0 }");
+    assert!(overrides.lift_for(&after).is_empty());
+    assert!(live(&after, &overrides).rolled_back);
+    assert_eq!(live(&after, &overrides).weights["aws"], 0.0);
+}
+
+/// The words of a start without a file are always the same.
+#[test]
+fn another_app_inherits_nothing() {
+    let started_for = |words: &str| Config { words: Some(words.to_owned()), ..file(FIVE) };
+    let (first, second) = (started_for("a b"), started_for("a c"));
+    let mut overrides = Overrides::default();
+    overrides.lay(&first, &first.routes[0], &state(&[("heroku", 0.0), ("fly", 100.0)]), 0).unwrap();
+    assert!(overrides.clone().lift_for(&first).is_empty());
+    assert_eq!(overrides.lift_for(&second), ["web"]);
 }
 
 #[test]

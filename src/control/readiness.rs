@@ -2,18 +2,17 @@
 //!
 //! The Controller adds it to what it answers. It must never keep a rollback from happening.
 
-use crate::control::record::Change;
 use crate::control::status::RouteShown;
 use crate::telemetry::rates::Reading;
 use crate::telemetry::readings::Readings;
 
-/// A sentence for each route that is rolled back.
-pub(super) fn of_stable(changes: &[Change], routes: &[RouteShown], readings: &Readings) -> Vec<String> {
-    let back = changes.iter().filter(|change| change.to.as_ref().is_some_and(|to| to.rolled_back));
-    let stable = back.filter_map(|change| routes.iter().find(|route| route.name == change.route));
-    stable
-        .map(|route| sentence(&route.name, &route.stable, &readings.now(&route.name, &route.stable)))
-        .collect()
+/// A sentence for each of the routes, which are rolled back.
+pub(super) fn of_stable<'a>(
+    routes: impl Iterator<Item = &'a RouteShown>,
+    readings: &Readings,
+) -> Vec<String> {
+    let reading = |route: &RouteShown| readings.now(&route.name, &route.stable);
+    routes.map(|route| sentence(&route.name, &route.stable, &reading(route))).collect()
 }
 
 fn sentence(route: &str, stable: &str, reading: &Reading) -> String {

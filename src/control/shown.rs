@@ -5,9 +5,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::config::model::{Config, Route};
+use crate::config::model::{Config, Mode, Route};
 use crate::control::command::{Portion, Steer, Verb};
 use crate::control::overrides::{Overrides, name};
+use crate::control::record::RouteState;
 use crate::control::status::{BackendShown, RouteShown};
 use crate::control::steering::shown;
 
@@ -45,6 +46,16 @@ pub(super) fn command(steer: &Steer) -> String {
         write!(text, " --route {route}").expect("a String takes everything");
     }
     text
+}
+
+/// What a route does, in a few words: `rolled back`, `maintenance, fly 25 %, heroku 75 %`.
+pub(super) fn described(state: &RouteState) -> String {
+    let weights = state.weights.iter().map(|(name, percent)| format!("{name} {} %", shown(*percent)));
+    let mode = (state.mode != Mode::Open).then(|| state.mode.as_str().to_owned());
+    match state.rolled_back {
+        true => mode.into_iter().chain(["rolled back".to_owned()]).collect::<Vec<_>>().join(", "),
+        false => mode.into_iter().chain(weights).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn backend(file: &Config, at: usize) -> BackendShown {

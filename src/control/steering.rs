@@ -65,7 +65,9 @@ impl Standing<'_> {
     pub fn undo(&self, route: Option<&str>, revision: Option<u64>) -> Result<(Overrides, u64), Refused> {
         let target = match revision {
             Some(revision) => revision,
-            None => self.last_change().ok_or_else(|| invalid("there is no change to undo".to_owned()))?,
+            None => self
+                .last_change(&self.routes(route)?)
+                .ok_or_else(|| invalid("there is no change to undo".to_owned()))?,
         };
         let known = self.history.iter().any(|record| record.revision == target);
         if !known {
@@ -109,14 +111,20 @@ impl Standing<'_> {
         before
     }
 
-    /// The last command that changed something and isn't undone.
-    fn last_change(&self) -> Option<u64> {
-        let mut below = u64::MAX;
-        for record in self.history.iter().rev().filter(|record| is_driven(record)) {
-            match record.undoes {
-                Some(undone) => below = below.min(undone),
-                None if record.revision < below => return Some(record.revision),
-                None => {}
+    /// The last command that changed one of `routes` and isn't undone there, nor overtaken by the file.
+    fn last_change(&self, routes: &[&Route]) -> Option<u64> {
+        // By route: what is left to undo lies below this revision.
+        let mut below: BTreeMap<&str, u64> =
+            routes.iter().map(|route| (route.name.as_str(), u64::MAX)).collect();
+        for record in self.history.iter().rev() {
+            for change in &record.changes {
+                let Some(below) = below.get_mut(change.route.as_str()) else { continue };
+                match record.undoes {
+                    _ if record.revision >= *below => {}
+                    _ if !is_driven(record) => *below = 0,
+                    Some(undone) => *below = undone,
+                    None => return Some(record.revision),
+                }
             }
         }
         None
@@ -215,7 +223,7 @@ impl Standing<'_> {
 
 /// Whether a person asked for it, by a command.
 pub fn is_driven(record: &Record) -> bool {
-    matches!(record.via.as_str(), "socket" | "admin")
+    matches!(record.via.as_str(), "socket" | "admin") && record.command != "reload"
 }
 
 /// A percentage as people write it: `5`, `12.5`.

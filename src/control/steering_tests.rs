@@ -242,3 +242,48 @@ fn an_undo_to_backends_that_are_gone_is_refused() {
         "{error}"
     );
 }
+
+impl Desk {
+    fn undo_of(&mut self, route: &str) -> Result<u64, Refused> {
+        let (overrides, target) = self.standing().undo(Some(route), None)?;
+        self.take(Ok(overrides), Some(target))?;
+        Ok(target)
+    }
+}
+
+#[test]
+fn an_undo_of_one_route_leaves_the_others_change_to_be_undone() {
+    let mut desk = Desk::new();
+    desk.shift(Some("web"), "fly", Portion::Percent(20.0)).unwrap();
+    desk.shift(Some("api"), "fly", Portion::Percent(30.0)).unwrap();
+    assert_eq!((desk.undo_of("web").unwrap(), desk.fly()), (1, [5.0, 30.0]));
+    desk.shift(Some("web"), "fly", Portion::Percent(20.0)).unwrap();
+    desk.rollback(None);
+    assert_eq!((desk.undo_of("web").unwrap(), desk.fly()), (5, [20.0, 0.0]));
+    assert_eq!((desk.undo(None).unwrap(), desk.fly()), (5, [20.0, 30.0]));
+}
+
+#[test]
+fn what_an_undone_undo_brought_back_is_undone_next() {
+    let mut desk = Desk::new();
+    desk.shift(Some("web"), "fly", Portion::Percent(10.0)).unwrap();
+    desk.shift(Some("web"), "fly", Portion::Percent(50.0)).unwrap();
+    desk.undo(None).unwrap();
+    assert_eq!((desk.undo(Some(3)).unwrap(), desk.fly()[0]), (3, 50.0));
+    assert_eq!((desk.undo(None).unwrap(), desk.fly()[0]), (2, 10.0));
+    assert_eq!((desk.undo(None).unwrap(), desk.fly()[0]), (1, 5.0));
+}
+
+#[test]
+fn a_reload_is_nothing_to_undo() {
+    let mut desk = Desk::new();
+    desk.shift(Some("web"), "fly", Portion::Percent(10.0)).unwrap();
+    let shift = (*desk.history[0]).clone();
+    desk.history.push_back(Arc::new(Record {
+        revision: 2,
+        command: "reload".into(),
+        changes: Vec::new(),
+        ..shift
+    }));
+    assert_eq!(desk.undo(None).unwrap(), 1);
+}

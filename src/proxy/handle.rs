@@ -134,6 +134,10 @@ enum Passed {
 
 /// What happens to a request that goes well.
 async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<Passed, Error> {
+    // A stream of HTTP/2 is begun by its connection's task and routed by its own; whoever steers counts on the latter.
+    if !exchange.is_http1() {
+        exchange.view = exchange.downstream.worker.view();
+    }
     let admitted = admitted(exchange, &parts)?;
     let origin = origin(exchange, &parts.headers, &admitted);
     let challenged = challenge::token(&parts).is_some() && body.is_end_stream() && !exchange.upgrades;

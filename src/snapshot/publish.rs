@@ -111,3 +111,38 @@ impl Drop for Attendance {
         self.has_seen(u64::MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::registry::Registry;
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn snapshot(revision: u64) -> Arc<Snapshot> {
+        let text = "server.http = \"127.0.0.1:0\"\nbackends.a.url = \"http://127.0.0.1:1\"\n\
+                    [[routes]]\nname = \"web\"\nweights = { a = 1 }\n";
+        let config = crate::config::load(text, &|_| None).unwrap().config;
+        Arc::new(Snapshot::compile(config, revision, &mut Registry::default()).unwrap())
+    }
+
+    /// Without it a command would be answered while a worker still routes by what was before.
+    #[tokio::test]
+    async fn a_change_is_seen_once_every_worker_says_so() {
+        let mut publisher = Publisher::new(snapshot(1));
+        let (one, mut other) = (publisher.published().attend(), publisher.published().attend());
+        publisher.publish(snapshot(2));
+        assert!(!publisher.seen(SOON).await, "nobody has said so");
+        other.changed().await;
+        other.has_seen(2);
+        one.has_seen(1);
+        assert!(!publisher.seen(SOON).await, "one has not");
+        one.has_seen(2);
+        assert!(publisher.seen(SOON).await);
+        publisher.publish(snapshot(3));
+        other.has_seen(3);
+        assert!(!publisher.seen(SOON).await);
+        drop(one);
+        assert!(publisher.seen(SOON).await, "nobody waits for who has ended");
+    }
+}

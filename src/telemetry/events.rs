@@ -106,6 +106,8 @@ pub enum ConfigEvent<'a> {
     Applied { revision: u64, source: &'a str, routes: usize, backends: usize },
     /// Somebody's command is live.
     Steered { revision: u64, actor: &'a str, command: &'a str, reason: Option<&'a str> },
+    /// A route differs from the file at start, by what commands have laid on it.
+    InForce { route: &'a str, how: &'a dyn Display },
     /// What commands had laid on a route was lifted: the file says something else now than it did then.
     Lifted { revision: u64, route: &'a str },
     /// A configuration was refused; `revision` serves on. `report` names every problem.
@@ -128,6 +130,9 @@ impl ConfigEvent<'_> {
             }
             Self::Steered { revision, actor, command, reason } => {
                 info!(event = "command.applied", revision, actor, command, reason, "a command is live");
+            }
+            Self::InForce { route, how } => {
+                warn!(event = "override.in-force", route, %how, "commands have changed what the file says");
             }
             Self::Lifted { revision, route } => {
                 warn!(
@@ -267,6 +272,8 @@ pub enum StateEvent<'a> {
     NoSocket { error: &'a dyn Display },
     /// The process ends, and so many of the last changes were never kept.
     Lost { entries: usize },
+    /// The process starts by the file alone: what was kept, if anything, can't be read.
+    Unread { reason: &'a dyn Display },
     /// What was found at start isn't whole.
     FoundBroken { what: &'a dyn Display },
     /// The journal grows on: it couldn't be written anew.
@@ -284,6 +291,9 @@ impl StateEvent<'_> {
                 error!(event = "state.no-socket", %error, "the state directory lets no command in");
             }
             Self::Lost { entries } => error!(event = "state.lost", entries, "the last changes are forgotten"),
+            Self::Unread { reason } => {
+                error!(event = "state.unread", %reason, "started without what commands had changed");
+            }
             Self::FoundBroken { what } => warn!(event = "state.found-broken", %what, "not all was kept"),
             Self::NotShortened { reason } => {
                 warn!(event = "state.not-shortened", %reason, "the journal grows on");

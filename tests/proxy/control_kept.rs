@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::control::Two;
 use crate::kit::command::Admin;
-use crate::kit::{Proxy, Visitor, pause, wait_until};
+use crate::kit::{Backend, Proxy, Visitor, ok, pause, wait_until};
 
 fn fly(proxy: &Proxy) -> f64 {
     let status = proxy.admin().see("status");
@@ -159,4 +159,56 @@ fn over_tcp_a_token_is_made_at_the_first_start_and_asked_for() {
     assert_eq!(proxy.get("/").text(), "heroku");
     guest.send(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n"));
     assert!(guest.response().text().contains("<html"), "the dashboard's page needs no token");
+}
+
+/// The answer said that it was live, and it was: in a process about to end.
+#[test]
+fn commands_while_it_drains_are_for_the_process_that_follows() {
+    let fly = Backend::start(|mut peer| {
+        while peer.request().is_some() {
+            peer.await_word();
+            peer.send(ok("late"));
+        }
+    });
+    let two = Two { heroku: Backend::answering(ok("heroku")), fly };
+    let mut proxy = Proxy::start(&two.at(100, ""));
+    let (mut visitor, mut admin) = (proxy.visit(), proxy.admin());
+    visitor.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    two.fly.next();
+    proxy.signal("TERM");
+    proxy.wait_for_event("drain.started");
+    let (status, answer) = admin.command(r#"{"command":"rollback"}"#);
+    assert_eq!((status, &answer["reason"]), (503, &"ending".into()), "{answer}");
+    two.fly.go_on();
+    assert_eq!(visitor.response().text(), "late");
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+/// After `crossfade drain` the process took no signal any more.
+#[test]
+fn a_signal_after_a_drain_by_command_means_now() {
+    let fly = Backend::start(|mut peer| {
+        peer.request();
+        peer.hang();
+    });
+    let two = Two { heroku: Backend::answering(ok("heroku")), fly };
+    let mut proxy = Proxy::start(&two.at(100, ""));
+    let mut visitor = proxy.visit();
+    visitor.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    two.fly.next();
+    proxy.steer("drain");
+    proxy.wait_for_event("drain.started");
+    assert_eq!(proxy.terminate(), 1);
+}
+
+#[test]
+fn what_is_overridden_is_said_at_the_start() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(5, ""));
+    proxy.steer("rollback");
+    let proxy = proxy.restart();
+    let event = proxy.wait_for_event("override.in-force");
+    assert!(event.contains("rolled back") && event.contains("route=\"web\""), "{event}");
+    let said = proxy.steer("rollback");
+    assert!(said.contains("stable `heroku`") && said.contains("revision 3 is live"), "{said}");
 }

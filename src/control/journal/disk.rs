@@ -178,6 +178,9 @@ pub(super) enum StoreError {
     /// Two can't write one journal.
     #[error("another crossfade uses {}: stop it, or give each a state directory of its own", .0.display())]
     Held(PathBuf),
+    /// What is behind ours is another's state: to write behind it would undo it.
+    #[error("{} has changes that this process doesn't serve by: restart it to take them over", .0.display())]
+    Foreign(PathBuf),
 }
 
 impl StoreError {

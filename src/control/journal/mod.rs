@@ -47,13 +47,13 @@ impl Journal {
             let reason = format!("the journal has no thread: {error}; raise the limit on threads");
             desk.tell(Err(reason.clone()), Vec::new(), 0);
             desk.ended();
-            return (Self { desk }, Found { entries: Vec::new(), trouble: vec![reason] });
+            return (Self { desk }, Found { entries: Vec::new(), trouble: vec![reason], is_unread: true });
         }
         let found = match started.recv_timeout(JOURNAL_OPEN) {
             Ok(start) => Found::of(dir, start),
             Err(_) => {
                 desk.missed();
-                Found { entries: Vec::new(), trouble: vec![slow] }
+                Found { entries: Vec::new(), trouble: vec![slow], is_unread: true }
             }
         };
         (Self { desk }, found)
@@ -135,11 +135,13 @@ pub struct Found<O> {
     pub entries: Vec<Entry<O>>,
     /// What was wrong, a sentence each; events have told it.
     pub trouble: Vec<String>,
+    /// What is kept, if anything, couldn't be read.
+    pub is_unread: bool,
 }
 
 impl<O: DeserializeOwned> Found<O> {
     fn of(dir: &Path, start: Start) -> Self {
-        let Start { lines, mut trouble } = start;
+        let Start { lines, mut trouble, is_unread } = start;
         let entries: Vec<Entry<O>> = lines.iter().filter_map(Line::entry).collect();
         let foreign = lines.count() - entries.len();
         if foreign > 0 {
@@ -148,7 +150,7 @@ impl<O: DeserializeOwned> Found<O> {
             Event::from(StateEvent::FoundBroken { what: &what }).log();
             trouble.push(what);
         }
-        Self { entries, trouble }
+        Self { entries, trouble, is_unread }
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Start {
     pub(super) lines: Lines,
     /// What was wrong with the rest.
     pub(super) trouble: Vec<String>,
+    /// Nobody knows what there is.
+    pub(super) is_unread: bool,
 }
 
 /// What the thread owns.
@@ -37,20 +39,21 @@ pub(super) struct Writer {
     doubtful: bool,
     /// It has been told that the file grows.
     growing: bool,
+    /// What was there at start was handed on: what comes to light later, nobody serves by.
+    started: bool,
 }
 
 impl Writer {
     pub(super) fn new(dir: PathBuf, desk: Arc<Desk>) -> Self {
         let (store, lines, unwritten) = (None, Lines::default(), 0);
-        Self { dir, desk, store, lines, unwritten, doubtful: false, growing: false }
+        Self { dir, desk, store, lines, unwritten, doubtful: false, growing: false, started: false }
     }
 
     /// Sends what was found, then writes what comes, until the desk is closed.
     pub(super) fn run(mut self, start: &SyncSender<Start>) {
         let _ended = Ended(Arc::clone(&self.desk));
-        let trouble = self.start();
         // Whoever waited for it has gone on without, perhaps.
-        let _ = start.send(Start { lines: self.lines.clone(), trouble });
+        let _ = start.send(self.start());
         loop {
             let retry = self.store.is_none().then_some(JOURNAL_RETRY);
             let Taken { lines, answers, closed } = self.desk.take(retry);
@@ -72,12 +75,12 @@ impl Writer {
     }
 
     /// Reads what is there, ours to write or not. Answers with what is wrong.
-    fn start(&mut self) -> Vec<String> {
-        let (reading, held) = match self.attach() {
-            Ok(reading) => (reading, Ok(())),
+    fn start(&mut self) -> Start {
+        let (reading, held, is_unread) = match self.attach() {
+            Ok(reading) => (reading, Ok(()), false),
             Err(error) => match read(&self.dir.join(JOURNAL)) {
-                Ok(found) => (found.unwrap_or_default(), Err(error)),
-                Err(_) => (Reading::default(), Err(error)),
+                Ok(found) => (found.unwrap_or_default(), Err(error), false),
+                Err(_) => (Reading::default(), Err(error), true),
             },
         };
         let mut trouble = self.faults(&reading);
@@ -86,8 +89,9 @@ impl Writer {
         }
         trouble.extend(held.as_ref().err().map(ToString::to_string));
         self.lines = reading.lines;
+        self.started = true;
         self.desk.tell(held.map_err(|error| error.to_string()), Vec::new(), 0);
-        trouble
+        Start { lines: self.lines.clone(), trouble, is_unread }
     }
 
     /// Writes what isn't written, and finds out whether the file is still the one that it was.
@@ -102,9 +106,13 @@ impl Writer {
         wrote
     }
 
-    /// Begins with the file as it is now: somebody may have added to it, moved it or removed it.
+    /// Begins with the file as it is now: somebody may have moved it or removed it. If somebody has added to it, it is
+    /// left alone.
     fn attach(&mut self) -> Result<Reading, StoreError> {
         let (mut store, reading) = Store::open(&self.dir)?;
+        if self.started && reading.lines.newer_than(&self.lines) > 0 {
+            return Err(StoreError::Foreign(self.dir.join(JOURNAL)));
+        }
         let newer = self.lines.newer_than(&reading.lines);
         let mut lines = reading.lines.clone();
         self.lines.iter().skip(self.lines.count() - newer).for_each(|line| lines.push(line.clone()));
