@@ -134,6 +134,8 @@ class Mock:
         self.world, self.token = World(scene), TOKEN
         self.changed = threading.Condition()
         self.wrong, self.blocked_until, self.epoch = 0, 0.0, 0
+        # Whether there is no room for another stream, and how many there were.
+        self.full, self.streams = False, 0
         self.awake = threading.Event()
         self.awake.set()
         mock = self
@@ -150,6 +152,16 @@ class Mock:
             applied = Steering(self.world).command(body)
             self.changed.notify_all()
         return applied
+
+    def end_streams(self):
+        """As after some minutes: each reader comes back, and shows its token anew."""
+        with self.changed:
+            self.epoch += 1
+            self.changed.notify_all()
+
+    def bar(self, seconds):
+        """As after too many wrong tokens: for so long no token is taken."""
+        self.blocked_until = time.time() + seconds
 
     def stop(self):
         """Ends it: no stream goes on, nobody is answered."""
@@ -254,6 +266,9 @@ class Admin(BaseHTTPRequestHandler):
 
     def stream(self):
         mock = self.owner
+        if mock.full:
+            raise Refusal(429, "rate_limited", "8 event streams are open already: close one")
+        mock.streams += 1
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
