@@ -78,6 +78,7 @@ pub(super) fn warnings(status: &Status) -> Vec<String> {
     }
     if let Some(report) = &status.config_refused {
         let first = report.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");
+        let first = first.strip_prefix("error: ").unwrap_or(first);
         warnings.push(format!(
             "the configuration file is refused (`crossfade check` says why), the one before it serves on: {}",
             plain(first)

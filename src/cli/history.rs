@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::admin::types;
-use crate::cli::asking::{Showing, end};
-use crate::cli::client::Answer;
+use crate::cli::asking::Showing;
 use crate::cli::figures::{between, change, moment, plain, span};
 use crate::cli::paint::{Ink, Paint};
 use crate::control::record::Record;
@@ -18,8 +17,8 @@ use crate::control::record::Record;
 #[derive(Debug, Args)]
 pub(super) struct History {
     /// So many of them at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     #[command(flatten)]
     showing: Showing,
@@ -28,22 +27,10 @@ pub(super) struct History {
 impl History {
     pub(super) fn carry_out(self) -> ExitCode {
         let now = jiff::Timestamp::now().to_string();
-        let limit = self.limit as usize;
-        let cut = |answer: Answer<types::History>| Answer { json: shortened(&answer.json, limit), ..answer };
-        let shown = |history: types::History| {
-            table(&history.revisions[..history.revisions.len().min(limit)], &now, Paint::of_output())
-        };
-        end(self.showing.ask("/api/v1/history").map(cut), self.showing.json, shown)
+        let path = format!("/api/v1/history?limit={}", self.limit);
+        let shown = |history: types::History| table(&history.revisions, &now, Paint::of_output());
+        self.showing.carry_out(&path, shown)
     }
-}
-
-/// The API's JSON with so many revisions at most.
-fn shortened(json: &str, limit: usize) -> String {
-    let Ok(mut history) = serde_json::from_str::<serde_json::Value>(json) else { return json.to_owned() };
-    if let Some(revisions) = history.get_mut("revisions").and_then(serde_json::Value::as_array_mut) {
-        revisions.truncate(limit);
-    }
-    history.to_string()
 }
 
 /// One row for each revision, below it what has changed and why.

@@ -73,11 +73,11 @@ fn page(status: &types::Status, paint: Paint) -> String {
 }
 
 fn block(route: &RouteStatus, paint: Paint) -> Vec<String> {
-    let mut head =
-        format!("{}  {}", paint.on(Ink::Bold, &plain(&route.name)), paint.on(Ink::Faint, &place(route)));
+    let mut head = paint.on(Ink::Bold, &plain(&route.name));
     for mark in marks(route) {
         head.push_str(&format!("  {}", paint.on(Ink::Bad, &format!("[{mark}]"))));
     }
+    head.push_str(&format!("  {}", paint.on(Ink::Faint, &place(route))));
     let columns: Vec<Column> = route.backends.iter().map(|backend| Column::of(backend, route)).collect();
     let rows = columns.first().map_or(0, |column| column.cells.len());
     let mut lines = vec![head];

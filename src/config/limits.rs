@@ -355,7 +355,7 @@ pub const ACME_WINDOW: Duration = Duration::from_hours(6);
 /// How long a command waits for the proxy's answer: a change is live within milliseconds, a name that can't be looked
 /// up takes it two seconds, and nobody waits longer at 2 a.m.
 pub const ASK: Duration = Duration::from_secs(10);
-/// Bytes of an answer that a command reads: a thousand revisions of a hundred routes have 5 MB.
+/// Bytes of an answer that a command reads: a thousand revisions of a hundred routes have 20 MB.
 pub const ASK_ANSWER: usize = 32 * 1024 * 1024;
 /// Bytes of one event that the live view reads: the status of a thousand routes has 1 MB.
 pub const WATCH_EVENT: usize = 8 * 1024 * 1024;

@@ -370,7 +370,8 @@ fn history_is_as_long_as_asked_for() {
             "changes": [{ "route": "web", "from": state(5.0), "to": state(25.0) }],
         })
     };
-    let fake = Fake::answering("200 OK", &json!({ "revisions": [revision(12), revision(11), revision(10)] }));
+    let whole = json!({ "revisions": [revision(12), revision(11)] });
+    let fake = Fake::answering("200 OK", &whole);
     let (code, out, err) = fake.run(&["history", "--limit", "2"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let rows: Vec<&str> = out.lines().collect();
@@ -380,8 +381,10 @@ fn history_is_as_long_as_asked_for() {
         "{out}"
     );
     assert_eq!(rows[2..4], ["     web: heroku 95 -> 75 %, fly 5 -> 25 %", "     reason: calm [2J"]);
-    let (_, out, _) = fake.run(&["history", "-n", "1", "--json"]);
-    assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), json!({ "revisions": [revision(12)] }));
+    assert!(fake.last().0.starts_with("GET /api/v1/history?limit=2 "), "the proxy is asked for no more");
+    let (_, out, _) = fake.run(&["history", "--limit", "1000", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), whole);
+    assert_eq!(fake.run(&["history", "-n", "1"]).0, 2, "elsewhere that is --dry-run");
 }
 
 #[test]
@@ -402,10 +405,10 @@ fn the_status_has_both_sides_beside_each_other_and_warnings_first() {
     let (code, out, err) = fake.run(&["status"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let expected = "\
-! the configuration file is refused (`crossfade check` says why), the one before it serves on: error: unknown key
+! the configuration file is refused (`crossfade check` says why), the one before it serves on: unknown key
 revision 12  Crossfade 0.1.0, up 60 min
 
-web  any host /  [MAINTENANCE]  [ROLLED BACK]  [differs from the file]
+web  [MAINTENANCE]  [ROLLED BACK]  [differs from the file]  any host /
                 heroku (stable)     fly
   weight        75 % (file 50 %)    25 % (file 50 %)
   health        up, no answer yet   DOWN, no answer yet

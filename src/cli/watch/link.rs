@@ -10,6 +10,7 @@ use crate::admin::types::{Series, Status};
 use crate::cli::client::{Client, Trouble};
 use crate::cli::watch::events::{Event, Events};
 use crate::config::limits::{WATCH_RETRY, WATCH_SILENCE};
+use crate::control::command::RefusedReason;
 
 /// What the stream brings.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) enum News {
 }
 
 /// Tells what it hears, for ever; it ends where the proxy says that we may not listen.
+///
+/// A stream ends by itself every few minutes, so that its reader shows its token anew: that is no loss.
 pub(super) async fn follow(client: &Client, tell: Sender<News>) -> Trouble {
     let mut pause = interval(WATCH_RETRY);
     // However long a connection has lasted: one try a second.
@@ -30,18 +33,33 @@ pub(super) async fn follow(client: &Client, tell: Sender<News>) -> Trouble {
     loop {
         pause.tick().await;
         let why = match hear(client, &tell).await {
-            Err(trouble @ Trouble::Refused(_)) => return trouble,
+            Err(trouble) if is_final(&trouble) => return trouble,
             Err(Trouble::Absent { why, .. }) => format!("no proxy there, {why}"),
             Err(trouble) => trouble.to_string(),
-            Ok(why) => why.to_owned(),
+            Ok(End::Whole) => continue,
+            Ok(End::Broken(why)) => why.to_owned(),
         };
         // Whoever draws is there as long as we are polled.
         let _ = tell.send(News::Lost(why)).await;
     }
 }
 
+/// How a stream ends.
+enum End {
+    /// As the proxy meant it to.
+    Whole,
+    /// Otherwise, and how.
+    Broken(&'static str),
+}
+
+/// Who we are, or from where we ask, isn't right: no other try will change that. Anything else may pass.
+fn is_final(trouble: &Trouble) -> bool {
+    let Trouble::Refused(answer) = trouble else { return false };
+    matches!(answer.value.reason, RefusedReason::Unauthorized | RefusedReason::Forbidden)
+}
+
 /// One connection, until it ends.
-async fn hear(client: &Client, tell: &Sender<News>) -> Result<&'static str, Trouble> {
+async fn hear(client: &Client, tell: &Sender<News>) -> Result<End, Trouble> {
     let mut body = client.stream("/api/v1/events").await?;
     if let Ok(series) = client.view::<Series>("/api/v1/series").await {
         let _ = tell.send(News::Series(Box::new(series.value))).await;
@@ -49,13 +67,14 @@ async fn hear(client: &Client, tell: &Sender<News>) -> Result<&'static str, Trou
     let mut events = Events::default();
     loop {
         let frame = match timeout(WATCH_SILENCE, body.frame()).await {
-            Err(_) => return Ok("the proxy says nothing any more"),
-            Ok(None | Some(Err(_))) => return Ok("the connection to the proxy has ended"),
+            Err(_) => return Ok(End::Broken("the proxy says nothing any more")),
+            Ok(None) => return Ok(End::Whole),
+            Ok(Some(Err(_))) => return Ok(End::Broken("the connection to the proxy has ended")),
             Ok(Some(Ok(frame))) => frame,
         };
         let bytes = frame.into_data().unwrap_or_default();
         let Some(whole) = events.take(&bytes) else {
-            return Ok("an event of the proxy's is too large to read");
+            return Ok(End::Broken("an event of the proxy's is too large to read"));
         };
         for event in whole {
             if let Some(status) = status(&event) {

@@ -112,6 +112,7 @@ fn met(scene: &mut Scene, happening: Happening) -> Result<Option<Effect>, Ended>
         Happening::Outcome(outcome) => {
             match *outcome {
                 Ok(applied) => scene.say(&told_in_short(&applied), false),
+                Err(trouble @ Trouble::Absent { .. }) => scene.say_absent(&trouble.to_string()),
                 Err(trouble) => scene.say(&trouble.to_string(), true),
             }
             Ok(None)

@@ -60,8 +60,12 @@ fn top(scene: &Scene, now: Instant, width: usize) -> Vec<Line<'static>> {
     let mut title = padded(title, width.saturating_sub(time.len() + 1));
     title.push(Span::raw(format!(" {time}")));
     let mut lines = vec![Line::from(title)];
-    let stale = scene.stale(now).map(|(age, why)| format!("STALE for {}: {why}; trying again", span(age)));
-    for warning in stale.into_iter().chain(warnings(status)) {
+    // What was wrong when it was heard last may be so no longer.
+    let warned = match scene.stale(now) {
+        Some((age, why)) => vec![format!("STALE for {}: {why}; trying again", span(age))],
+        None => warnings(status),
+    };
+    for warning in warned {
         lines.extend(wrapped(&format!("! {warning}"), width, WARNED, BAD.add_modifier(Modifier::REVERSED)));
     }
     lines

@@ -94,7 +94,8 @@ impl<'a> Shown<'a> {
     }
 
     fn head(&self, hidden: usize) -> Line<'static> {
-        let mut line = vec![self.name(), Span::styled(format!("  {}", place(self.route)), FAINT)];
+        // What may be cut off at the right comes last: a route may have many hosts.
+        let mut line = vec![self.name()];
         for mark in self.marks() {
             line.push(Span::raw("  "));
             line.push(Span::styled(format!("[{mark}]"), BAD));
@@ -102,6 +103,7 @@ impl<'a> Shown<'a> {
         if hidden > 0 {
             line.push(Span::styled(format!("  {hidden} more: Tab"), BOLD));
         }
+        line.push(Span::styled(format!("  {}", place(self.route)), FAINT));
         Line::from(line)
     }
 

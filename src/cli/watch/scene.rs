@@ -31,13 +31,16 @@ pub(super) struct Scene {
     pub(super) message: Option<(String, bool)>,
     seen: Instant,
     lost: Option<String>,
+    /// What was said is of no use any more once the proxy is heard.
+    until_heard: bool,
 }
 
 impl Scene {
     /// What is seen first.
     pub(super) fn new(place: String, colour: bool, status: Status, now: Instant) -> Self {
         let (traces, desk) = (Traces::default(), Desk::default());
-        let mut scene = Self { place, colour, status, traces, desk, message: None, seen: now, lost: None };
+        let (seen, lost, until_heard) = (now, None, false);
+        let mut scene = Self { place, colour, status, traces, desk, message: None, seen, lost, until_heard };
         scene.trace();
         scene
     }
@@ -48,6 +51,9 @@ impl Scene {
             News::Series(series) => self.traces = Traces::of(&series),
             News::Lost(why) => self.lost = Some(plain(&why)),
             News::Status(status) => {
+                if self.until_heard && self.lost.is_some() {
+                    (self.message, self.until_heard) = (None, false);
+                }
                 (self.status, self.seen, self.lost) = (*status, now, None);
                 self.trace();
             }
@@ -62,7 +68,13 @@ impl Scene {
 
     /// Something is to be said.
     pub(super) fn say(&mut self, words: &str, bad: bool) {
-        self.message = Some((plain(words), bad));
+        (self.message, self.until_heard) = (Some((plain(words), bad)), false);
+    }
+
+    /// There was no proxy to ask: bad news that the next status takes back.
+    pub(super) fn say_absent(&mut self, words: &str) {
+        self.say(words, true);
+        self.until_heard = true;
     }
 
     /// For how many seconds nothing was heard, and why, where that is too long.

@@ -137,10 +137,45 @@ fn whatever_is_wrong_comes_first_and_the_question_stays() {
     wrong.state_trouble = Some("/var/lib/crossfade/journal: No space left on device".to_owned());
     wrong.draining = true;
     let (mut scene, now) = scene(&wrong);
-    scene.learn(News::Lost("no proxy there, nobody listens".to_owned()), now);
     assert_eq!(scene.press(key(KeyCode::Char('R'))), None);
-    let shown = text(&drawn(&scene, now + Duration::from_secs(7), 80, 24));
+    let shown = text(&drawn(&scene, now, 80, 24));
     assert!(shown == include_str!("tests/trouble.txt"), "80x24:\n{shown}");
+    // What was wrong may be right by now; nobody knows.
+    scene.learn(News::Lost("no proxy there, nobody listens".to_owned()), now);
+    let shown = text(&drawn(&scene, now + Duration::from_secs(7), 80, 24));
+    assert!(shown.contains("! STALE for 7 s: no proxy there, nobody listens; trying again"), "{shown}");
+    assert!(shown.contains("roll back EVERY route") && !shown.contains("! draining"), "{shown}");
+}
+
+#[test]
+fn what_isnt_as_usual_is_seen_however_many_hosts_there_are() {
+    let mut crowded = status();
+    for route in &mut crowded.routes {
+        route.hosts = (1..9).map(|n| format!("shop-{n}.example.com")).collect();
+    }
+    (crowded.routes[0].rolled_back, crowded.routes[0].mode) = (true, Mode::Maintenance);
+    let extra = (1..5).map(|n| backend(&format!("extra-{n}"), 0.0, 0.0));
+    crowded.routes[0].backends.extend(extra);
+    let (scene, now) = scene(&crowded);
+    let shown = text(&drawn(&scene, now, 80, 24));
+    let expected = " ▶ web  [MAINTENANCE]  [ROLLED BACK]  [differs from the file]  4 more: Tab  sho…";
+    assert_eq!(shown.lines().nth(1), Some(expected), "{shown}");
+}
+
+#[test]
+fn that_there_was_no_proxy_is_forgotten_once_there_is_one() {
+    let (mut scene, now) = scene(&status());
+    for (absent, stays) in [(true, false), (false, true)] {
+        if absent {
+            scene.say_absent("no proxy there")
+        } else {
+            scene.say("it may have been done", true)
+        }
+        scene.learn(News::Lost("nobody listens".to_owned()), now);
+        assert!(scene.message.is_some());
+        scene.learn(News::Status(Box::new(status())), now);
+        assert_eq!(scene.message.is_some(), stays);
+    }
 }
 
 #[test]
