@@ -201,7 +201,10 @@ impl Client {
 /// Why a connection couldn't be opened, in words that help.
 fn reason(place: &Place, error: &io::Error) -> String {
     match (error.kind(), place) {
-        (ErrorKind::NotFound, Place::Socket(_)) => "there is no such socket".to_owned(),
+        (ErrorKind::NotFound, Place::Socket(_)) => {
+            "there is no such socket, or the running one couldn't open it (look for state.no-socket in its log)"
+                .to_owned()
+        }
         (ErrorKind::ConnectionRefused, Place::Socket(_)) => {
             "the socket is there, but nobody listens on it".to_owned()
         }

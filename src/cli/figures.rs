@@ -91,9 +91,14 @@ pub(super) fn change(change: &Change) -> String {
     format!("{}: {what}", plain(&change.route))
 }
 
-/// Without what a terminal would obey.
+/// Without what a terminal would obey, and without what can't be seen and turns the text around it.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().filter(|c| !turns(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Marks of direction, joiners, and spaces of no width.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}')
 }
 
 fn difference(from: &RouteState, to: &RouteState) -> String {
@@ -168,6 +173,17 @@ mod tests {
             [-1.0, 0.44, 12.4, 180.0, 7_300.0, 2e5].map(span),
             ["0.0 s", "0.4 s", "12 s", "3 min", "2 h", "2 days"]
         );
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_or_hide_is_taken_out() {
+        for (text, expected) in [
+            ("a\x1b[2Jb\nc\u{9b}d", "a [2Jb c d"),
+            ("\u{202e}toor\u{202c} \u{2066}x\u{2069} \u{200b}\u{200f}\u{2060}\u{61c}y", "toor x y"),
+            ("Jürgen שלום 東京", "Jürgen שלום 東京"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
     }
 
     #[test]

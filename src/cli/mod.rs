@@ -44,33 +44,21 @@ struct Words {
     log_format: LogFormat,
 }
 
+// Each verb is described at its own options, with all that its `--help` has to say.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve, by a configuration file or by a few words
     Run(run::Run),
-    /// Name every problem of a configuration with its line; exit 0 if there is none, else 1
     Check(check::Check),
-    /// See it work: two sample platforms, visitors, and a proxy between them, on this machine alone
     Demo(demo::Demo),
-    /// See what is live: weights, modes, health, traffic, errors and latency of both sides
     Status(status::Status),
-    /// Give a backend another share; the rest goes to stable
     Shift(shift::Shift),
-    /// Everything to stable at once, sticky visitors and pins too
     Rollback(rollback::Rollback),
-    /// Take a change back
     Undo(undo::Undo),
-    /// Serve a route, or close it for maintenance
     Mode(mode::Mode),
-    /// See who changed what, when and why
     History(history::History),
-    /// See what commands have changed on top of the file
     Diff(diff::Diff),
-    /// Print the file with what commands have changed folded in
     Export(export::Export),
-    /// Read the configuration file now
     Reload(reload::Reload),
-    /// Finish what is in flight, then end the proxy
     Drain(drain::Drain),
 }
 

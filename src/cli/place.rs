@@ -6,7 +6,7 @@
 use std::env;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use clap::Args;
 use http::Uri;
@@ -64,7 +64,8 @@ impl Which {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Socket(path) => path.display().fmt(f),
+            // A relative `[state] dir` is meant from where the proxy was started, and here from where we are.
+            Self::Socket(path) => path::absolute(path).unwrap_or_else(|_| path.clone()).display().fmt(f),
             Self::Address { authority, .. } => write!(f, "http://{authority}"),
         }
     }
