@@ -88,3 +88,60 @@ async fn hear(client: &Client, tell: &Sender<News>) -> Result<End, Trouble> {
 fn status(event: &Event) -> Option<Status> {
     (event.name == "status").then(|| serde_json::from_str(&event.data).ok())?
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::thread;
+
+    use tokio::sync::mpsc::channel;
+
+    use super::*;
+    use crate::cli::place::Place;
+
+    /// Somebody who gives each connection the next of these answers.
+    fn answering(path: &Path, answers: Vec<String>) {
+        let listener = UnixListener::bind(path).unwrap();
+        thread::spawn(move || {
+            for (answer, stream) in answers.into_iter().zip(listener.incoming()) {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                lines.map(Result::unwrap).take_while(|line| !line.is_empty()).for_each(drop);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+    }
+
+    fn refused(status: &str, reason: &str) -> String {
+        let body = format!(r#"{{"error":"{status}","reason":"{reason}"}}"#);
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[tokio::test]
+    async fn only_who_may_not_listen_gives_up_and_an_ordinary_end_is_no_loss() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let ended = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned();
+        let broken = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nda".to_owned();
+        let series = refused("503 Service Unavailable", "ending");
+        let answers = vec![
+            refused("429 Too Many Requests", "rate_limited"),
+            ended,
+            series.clone(),
+            broken,
+            series,
+            refused("401 Unauthorized", "unauthorized"),
+        ];
+        answering(&path, answers);
+        let (tell, mut news) = channel(16);
+        let trouble = follow(&Client::new(Place::Socket(path)), tell).await;
+        assert_eq!(trouble.to_string(), "401 Unauthorized");
+        let mut lost = Vec::new();
+        while let Some(News::Lost(why)) = news.recv().await {
+            lost.push(why);
+        }
+        assert_eq!(lost, ["429 Too Many Requests", "the connection to the proxy has ended"]);
+    }
+}

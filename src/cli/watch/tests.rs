@@ -167,9 +167,9 @@ fn that_there_was_no_proxy_is_forgotten_once_there_is_one() {
     let (mut scene, now) = scene(&status());
     for (absent, stays) in [(true, false), (false, true)] {
         if absent {
-            scene.say_absent("no proxy there")
+            scene.say_absent("no proxy there");
         } else {
-            scene.say("it may have been done", true)
+            scene.say("it may have been done", true);
         }
         scene.learn(News::Lost("nobody listens".to_owned()), now);
         assert!(scene.message.is_some());
