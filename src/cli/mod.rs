@@ -6,6 +6,7 @@
 mod asking;
 mod check;
 mod client;
+mod completions;
 mod demo;
 mod diff;
 mod drain;
@@ -13,6 +14,7 @@ mod export;
 mod facts;
 mod figures;
 mod history;
+mod man;
 mod mode;
 mod paint;
 mod place;
@@ -60,6 +62,8 @@ enum Verb {
     Export(export::Export),
     Reload(reload::Reload),
     Drain(drain::Drain),
+    Completions(completions::Completions),
+    Man(man::Manual),
 }
 
 impl Verb {
@@ -84,6 +88,8 @@ impl Verb {
             Self::Export(export) => export.carry_out(),
             Self::Reload(reload) => reload.carry_out(),
             Self::Drain(drain) => drain.carry_out(),
+            Self::Completions(completions) => completions.carry_out(),
+            Self::Man(man) => man.carry_out(),
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::asking::{Asking, OfRoute, asked};
 use crate::control::command::{CommandBody, CommandName};
 
-/// Weights and modes as they were before a change; twice goes two changes back.
+/// Take a change back: weights and modes as they were before it; twice goes two changes back.
 #[derive(Debug, Args)]
 pub(super) struct Undo {
     /// Back to before this revision; else before the last change by a command that isn't undone yet

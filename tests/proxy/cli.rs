@@ -116,6 +116,30 @@ fn help_and_version_are_answers() {
     assert_eq!((code, out.starts_with("crossfade ")), (0, true), "{out}");
     let (code, out, _) = run(&["--help"]);
     assert!(code == 0 && out.contains("run") && out.contains("check") && out.contains("demo"), "{out}");
+    let (code, out, _) = run(&["run", "--help"]);
+    assert!(code == 0 && out.contains("Without --config, --stable and --candidate serve at once"), "{out}");
+}
+
+#[test]
+fn shells_learn_every_verb() {
+    for (shell, begins) in [("bash", "_crossfade"), ("zsh", "#compdef crossfade"), ("fish", "# Print")] {
+        let (code, out, err) = run(&["completions", shell]);
+        assert_eq!((code, err.as_str()), (0, ""), "{shell}");
+        let told = ["shift", "rollback", "if-revision"].iter().all(|word| out.contains(word));
+        assert!(told && out.starts_with(begins), "{shell}: {out}");
+    }
+    assert_eq!(run(&["completions", "cmd"]).0, 2);
+}
+
+#[test]
+fn there_is_a_manual_of_the_whole_and_of_each_verb() {
+    let (code, out, err) = run(&["man"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains(".TH crossfade 1") && out.contains("crossfade\\-shift(1)"), "{out}");
+    let (code, out, _) = run(&["man", "shift"]);
+    assert!(code == 0 && out.contains(".TH crossfade-shift 1") && out.contains("dry\\-run"), "{out}");
+    let (code, _, err) = run(&["man", "shif"]);
+    assert!(code == 2 && err.contains("no verb 'shif'"), "{err}");
 }
 
 #[test]
