@@ -255,7 +255,7 @@ async fn other_hosts_and_other_sites_pages_are_kept_out_even_with_the_token() {
 }
 
 #[tokio::test]
-async fn who_guesses_has_to_wait_and_the_right_token_with_them() {
+async fn who_guesses_has_to_wait_but_never_who_has_the_right_token() {
     let stage = Stage::begin();
     let wrong = request("GET", "/api/v1/status", "Host: 127.0.0.1\r\nAuthorization: Bearer guess\r\n");
     let mut refused = 0;
@@ -271,7 +271,11 @@ async fn who_guesses_has_to_wait_and_the_right_token_with_them() {
     assert!(refused >= 10, "{refused}");
     assert_eq!((last.status, &*last.reason()), (429, "rate_limited"));
     assert!(last.field("Retry-After").is_some_and(|wait| wait.parse::<u64>().unwrap() >= 1), "{last:?}");
-    assert_eq!(stage.tcp(&with_token("/api/v1/status")).await.status, 429, "the token isn't looked at");
+    let right = stage.tcp(&with_token("/api/v1/status")).await;
+    assert_eq!(right.status, 200, "the same address, by a tunnel or a proxy, isn't the same person");
+    assert_eq!(stage.tcp(&wrong).await.status, 429, "and the right one forgives nobody");
+    let empty = request("GET", "/api/v1/status", "Host: 127.0.0.1\r\nAuthorization: Bearer \r\n");
+    assert_eq!(stage.tcp(&empty).await.status, 401, "who sends none guesses nothing");
     assert_eq!(stage.tcp(&request("GET", "/", "Host: 127.0.0.1\r\n")).await.status, 200);
     let unix = stage.unix(&request("GET", "/api/v1/status", "Host: localhost\r\n")).await;
     assert_eq!(unix.status, 200, "the socket isn't shut with it");

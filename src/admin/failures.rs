@@ -1,7 +1,7 @@
 //! Pure: who has sent too many wrong tokens, and how long they have to wait.
 //!
-//! `auth` asks before it looks at a token. It must never grow without bound, nor let an address of IPv6 count as
-//! another than its neighbours, of which anybody has 2^64.
+//! `auth` asks when a token is wrong: a right one always passes. It must never grow without bound, nor let an address
+//! of IPv6 count as another than its neighbours, of which anybody has 2^64.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,7 +14,7 @@ use crate::config::limits::{ADMIN_FAILURES, ADMIN_FORGIVE, ADMIN_PEERS};
 pub(super) struct Failures(BTreeMap<IpAddr, Duration>);
 
 impl Failures {
-    /// Whether `peer` may try a token at `now`; else how long it has to wait.
+    /// Whether `peer` may be told at `now` that a token is wrong; else how long it has to wait.
     pub(super) fn check(&self, peer: IpAddr, now: Duration) -> Result<(), Duration> {
         let forgiven = self.0.get(&network(peer)).copied().unwrap_or_default();
         over(forgiven, now)

@@ -200,7 +200,8 @@ pub const ADMIN_STREAMS: usize = 32;
 pub const ADMIN_EVENTS: usize = 4;
 /// A stream that has nothing to tell says so this often, for proxies between.
 pub const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Wrong tokens in a row that one peer may send, or one network of IPv6; one more each [`ADMIN_FORGIVE`].
+/// Wrong tokens in a row that one peer may send, or one network of IPv6, before it is told to wait; one more each
+/// [`ADMIN_FORGIVE`]. The right one never waits: no number of tries finds one by chance.
 pub const ADMIN_FAILURES: u32 = 10;
 /// See [`ADMIN_FAILURES`].
 pub const ADMIN_FORGIVE: Duration = Duration::from_secs(1);
