@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::{Door, Key};
 use super::document;
-use super::listen::{self, Caller};
+use super::listen::{self, Caller, Keys};
 use super::operations::{ROUTES, not_found, wrong_method};
 use super::page::Page;
 use super::refusal::{Refusal, dress};
@@ -73,8 +74,8 @@ impl Api {
 
     async fn serve(self, socket: Listening, door: Door) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router());
-        listen::serve(socket, move |request, caller| answer(router.clone(), door.clone(), request, caller))
-            .await
+        let answer = move |request, caller| answer(router.clone(), door.clone(), request, caller);
+        listen::serve(socket, Keys::Wanted, answer).await
     }
 
     fn router(self) -> Router {
@@ -116,7 +117,12 @@ async fn answer(
 ) -> Response {
     let (head, body) = request.into_parts();
     let is_open = ROUTES.iter().any(|route| route.is_open && route.path == head.uri.path());
-    let response = match door.admit(&head, caller.peer, is_open) {
+    let admitted = door.admit(&head, caller.peer, is_open);
+    let has_key = admitted.as_ref().is_ok_and(|guest| guest.has_key);
+    if has_key {
+        caller.stay.show_key();
+    }
+    let mut response = match admitted {
         Ok(guest) => {
             let mut request = Request::from_parts(head, Body::new(body));
             request.extensions_mut().insert((guest, caller));
@@ -124,5 +130,9 @@ async fn answer(
         }
         Err(refusal) => refusal.into_response(),
     };
+    if !has_key && matches!(door, Door::Token(_)) {
+        // Who has no key keeps no place.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     dress(response)
 }

@@ -1,13 +1,17 @@
 //! Tests of `api`: every answer, over real sockets.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::document::document;
 use super::operations::ROUTES;
-use super::stage::{Stage, TOKEN, post, request, with_token};
+use super::stage::{Events, Stage, TOKEN, ask, post, request, with_token};
 use crate::control::command::{Applied, Driver, Outcome, Refused, RefusedReason, Steer, Verb};
 use crate::telemetry::metrics::MethodLabel;
 
@@ -279,6 +283,53 @@ async fn who_guesses_has_to_wait_but_never_who_has_the_right_token() {
     assert_eq!(stage.tcp(&request("GET", "/", "Host: 127.0.0.1\r\n")).await.status, 200);
     let unix = stage.unix(&request("GET", "/api/v1/status", "Host: localhost\r\n")).await;
     assert_eq!(unix.status, 200, "the socket isn't shut with it");
+}
+
+#[tokio::test]
+async fn who_has_no_key_keeps_no_connection() {
+    let stage = Stage::begin();
+    let open = |path: &str, fields: &str| {
+        request("GET", path, &format!("Host: 127.0.0.1\r\n{fields}")).replace("Connection: close\r\n", "")
+    };
+    for (request, status) in [
+        (open("/", ""), 200),
+        (open("/api/v1/openapi.json", ""), 200),
+        (open("/api/v1/status", ""), 401),
+        (open("/api/v1/status", "Authorization: Bearer guess\r\n"), 401),
+        (open("/", "Origin: http://evil.example\r\n"), 403),
+    ] {
+        let answer = stage.tcp(&request).await;
+        assert_eq!((answer.status, answer.field("Connection")), (status, Some("close")), "{request}");
+    }
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    let keyed = open("/api/v1/status", &format!("Authorization: Bearer {TOKEN}\r\n"));
+    socket.write_all(keyed.as_bytes()).await.unwrap();
+    assert_eq!(ask(socket, &with_token("/api/v1/status")).await.body.matches("HTTP/1.1 200").count(), 1);
+}
+
+/// Somebody who knows no token must not be able to stand in the door.
+#[tokio::test]
+async fn a_hundred_who_show_no_key_keep_nobody_out_who_has_it() {
+    let stage = Stage::begin();
+    let socket = TcpStream::connect(stage.address).await.unwrap();
+    let mut events = Events::of(socket, "", "").await;
+    let crowd: Vec<_> = (0..100).map(|_| tokio::spawn(stand_in_the_door(stage.address))).collect();
+    for _ in 0..20 {
+        let asks = async { stage.tcp(&with_token("/api/v1/status")).await };
+        let answer = timeout(Duration::from_secs(1), asks).await.expect("at once");
+        assert_eq!(answer.status, 200);
+    }
+    stage.publish(4);
+    assert_eq!(events.next_of("revision").await.0, Some(4), "who has shown a key keeps the place");
+    assert!(!crowd.iter().any(tokio::task::JoinHandle::is_finished));
+}
+
+async fn stand_in_the_door(address: SocketAddr) {
+    loop {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        // Until they are sent away; then they come back.
+        let _ = socket.read(&mut [0]).await;
+    }
 }
 
 #[tokio::test]

@@ -66,12 +66,13 @@ impl Door {
             Self::Socket => {}
             Self::Token(gate) => {
                 hosts::check(&head.uri, &head.headers, &gate.hosts).map_err(foreign)?;
-                if !is_open {
-                    gate.open(head, peer)?;
+                if is_open {
+                    return Ok(Guest { peer, has_key: false });
                 }
+                gate.open(head, peer)?;
             }
         }
-        Ok(Guest { peer })
+        Ok(Guest { peer, has_key: true })
     }
 }
 
@@ -79,6 +80,8 @@ impl Door {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guest {
     peer: Peer,
+    /// They have shown it; nobody asked where it isn't needed.
+    pub(super) has_key: bool,
 }
 
 impl Guest {
@@ -199,7 +202,7 @@ mod tests {
             (other, None, "token", "admin"),
             (other, Some("Kim"), "Kim", "admin"),
         ] {
-            let driver = Guest { peer }.driver(name.map(str::to_owned));
+            let driver = Guest { peer, has_key: true }.driver(name.map(str::to_owned));
             assert_eq!(driver, Driver { actor: actor.to_owned(), via });
         }
     }

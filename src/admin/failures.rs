@@ -64,7 +64,8 @@ fn over(forgiven: Duration, now: Duration) -> Result<(), Duration> {
     }
 }
 
-fn network(peer: IpAddr) -> IpAddr {
+/// What counts as one peer.
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address @ IpAddr::V4(_) => address,

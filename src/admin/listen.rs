@@ -1,7 +1,7 @@
 //! A listener of the control thread: a bounded number of connections, each for a bounded time.
 //!
 //! `observe` and `api` serve by it. Half a head, or an answer that nobody reads, must never keep a descriptor that a
-//! visitor needs.
+//! visitor needs, nor a place that somebody with a key needs.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,21 +16,32 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::limits::{ACCEPT_PAUSE, ADMIN_CONNECTIONS, ADMIN_HEAD, ADMIN_LIFE, HYPER_BUFFER};
+use super::room::{Room, Stay};
+use crate::config::limits::{ACCEPT_PAUSE, ADMIN_HEAD, ADMIN_LIFE, HYPER_BUFFER};
 use crate::server::listener::Listening;
 use crate::server::socket::Socket;
 use crate::upstream::io::UpstreamIo;
 
 /// One connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
     /// Who is at its other end.
     pub(super) peer: Peer,
     /// When it ends.
     pub(super) ends: Instant,
+    /// Its place.
+    pub(super) stay: Arc<Stay>,
+}
+
+/// Whether who comes over TCP has to show a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// `answer` says when they have.
+    Wanted,
+    /// Anybody may stay.
+    None,
 }
 
 /// Who is at the other end.
@@ -43,37 +54,39 @@ pub(super) enum Peer {
 }
 
 /// Serves until the process ends: `answer` makes the response to each request.
-pub(super) async fn serve<A, F>(socket: Listening, answer: A) -> io::Result<()>
+pub(super) async fn serve<A, F>(socket: Listening, keys: Keys, answer: A) -> io::Result<()>
 where
     A: Fn(Request<Incoming>, Caller) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let socket = Acceptor::of(socket)?;
-    let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
-    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+    let mut room = Room::new();
+    loop {
         match socket.accept().await {
             Ok((socket, peer)) => {
-                let answer = answer.clone();
-                tokio::spawn(async move {
-                    converse(socket, peer, answer).await;
-                    drop(place);
-                });
+                let stay = match (peer, keys) {
+                    (Peer::Address(address), Keys::Wanted) => room.enter(address).await,
+                    _ => room.admit().await,
+                };
+                let caller = Caller { peer, ends: Instant::now() + ADMIN_LIFE, stay };
+                tokio::spawn(converse(socket, caller, answer.clone()));
+                // What they have sent already is read before the next one may take their place.
+                tokio::task::yield_now().await;
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-    Ok(())
 }
 
 /// One connection, for a bounded time.
-async fn converse<A, F>(socket: Socket, peer: Peer, answer: A)
+async fn converse<A, F>(socket: Socket, caller: Caller, answer: A)
 where
     A: Fn(Request<Incoming>, Caller) -> F,
     F: Future<Output = Response<Body>>,
 {
-    let caller = Caller { peer, ends: Instant::now() + ADMIN_LIFE };
+    let (stay, ends) = (Arc::clone(&caller.stay), caller.ends);
     let answer = service_fn(move |request| {
-        let response = answer(request, caller);
+        let response = answer(request, caller.clone());
         async move { Ok::<_, Infallible>(response.await) }
     });
     socket.set_nodelay();
@@ -82,10 +95,13 @@ where
     builder.timer(TokioTimer::new()).header_read_timeout(ADMIN_HEAD).max_buf_size(HYPER_BUFFER);
     let mut connection = pin!(builder.serve_connection(io, answer));
     // How it ends concerns nobody: whoever asked is gone, or has the answer.
-    if timeout_at(caller.ends, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(ADMIN_HEAD, connection).await;
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stay.is_over() => return,
+        () = sleep_until(ends) => {}
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(ADMIN_HEAD, connection).await;
 }
 
 enum Acceptor {

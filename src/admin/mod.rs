@@ -20,6 +20,7 @@ mod observe;
 mod operations;
 mod page;
 mod refusal;
+mod room;
 mod socket;
 #[cfg(test)]
 mod stage;

@@ -14,7 +14,7 @@ use axum::routing::get;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use super::listen;
+use super::listen::{self, Keys};
 use crate::control::status::{Status, Watching};
 use crate::server::listener::Listening;
 use crate::telemetry::metrics::{self, Metrics};
@@ -30,7 +30,7 @@ pub async fn serve(socket: TcpListener, metrics: Metrics, status: Watching) -> i
         .route("/readyz", get(readyz))
         .with_state(Told { metrics, status });
     let service = TowerToHyperService::new(router);
-    listen::serve(Listening::Tcp(socket), move |request, _| {
+    listen::serve(Listening::Tcp(socket), Keys::None, move |request, _| {
         let response = service.call(request);
         async { response.await.unwrap_or_else(|never| match never {}) }
     })

@@ -167,7 +167,7 @@ impl Answer {
 }
 
 /// Puts a request and reads until the connection ends.
-async fn ask(mut socket: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
+pub(super) async fn ask(mut socket: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     let mut text = Vec::new();
     let conversation = async {
         // A server that refuses a body may close before all of it is sent.

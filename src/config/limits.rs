@@ -186,15 +186,18 @@ pub const JOURNAL_RETRY: Duration = Duration::from_secs(2);
 pub const JOURNAL_CLOSE: Duration = Duration::from_secs(2);
 /// How often the admin API's socket is looked after, where it couldn't be opened or was removed.
 pub const ADMIN_SOCKET_RETRY: Duration = Duration::from_secs(2);
-/// Connections to metrics and health at a time: Prometheus, its twin, probes and a few people.
+/// Connections at a time to metrics and health (Prometheus, its twin, probes), and to each door of the admin API: two
+/// for each stream of [`ADMIN_STREAMS`]. Over TCP, who has shown no token makes room for who comes.
 pub const ADMIN_CONNECTIONS: usize = 64;
-/// How long one of them may take to send a request's head, or to send the next.
+/// How long one of them may take to send a request's head, or to send the next; and to show a token, where one is
+/// needed.
 pub const ADMIN_HEAD: Duration = Duration::from_secs(10);
 /// How long one of them lives; a response under way then has [`ADMIN_HEAD`] to end.
 pub const ADMIN_LIFE: Duration = Duration::from_mins(5);
 /// Bytes of a command's body: the longest that makes sense has 3 KiB.
 pub const ADMIN_BODY: usize = 64 * 1024;
-/// Event streams at a time, over all admin listeners: half of one's connections, so that commands always get through.
+/// Event streams at a time, over both doors of the admin API: half of one's connections, so that those who have a token
+/// leave room for their commands.
 pub const ADMIN_STREAMS: usize = 32;
 /// Events waiting for one stream's reader; what is slower waits, and is cut off after [`ADMIN_HEAD`] without a byte.
 pub const ADMIN_EVENTS: usize = 4;
