@@ -94,9 +94,11 @@ fn line(field: &str, text: Option<String>, most: usize) -> Result<Option<String>
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// What ends a line, or changes how the rest of it is shown.
+/// What ends a line, isn't seen, or changes how the rest of it is shown.
 fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    let is_unseen = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let is_turning = matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}');
+    c.is_control() || is_unseen || is_turning
 }
 
 #[cfg(test)]
@@ -200,6 +202,14 @@ mod tests {
         ] {
             assert_eq!(parsed(json).unwrap_err(), sentence, "{json}");
         }
+    }
+
+    #[test]
+    fn nobody_takes_anothers_name_by_what_is_not_seen() {
+        for c in ['\n', '\u{200b}', '\u{200f}', '\u{2060}', '\u{061c}', '\u{202e}', '\u{2066}', '\u{feff}'] {
+            assert!(line("actor", Some(format!("Kim{c}")), ACTOR_SIZE).is_err(), "{}", c.escape_unicode());
+        }
+        assert!(line("actor", Some("Ünal 李".to_owned()), ACTOR_SIZE).is_ok());
     }
 
     #[test]
