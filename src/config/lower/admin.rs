@@ -61,6 +61,18 @@ pub(super) fn read(
 
 fn hosts(value: &Value<'_>, notes: &mut Notes<'_>) -> Option<Vec<String>> {
     let texts = value.texts(notes, HOSTS_FORM)?;
-    let host = |Text { at, text }: Text| notes.accept(&at, address::host_header(&text));
+    let host = |Text { at, text }: Text| notes.accept(&at, host(&text));
     Some(texts.into_iter().filter_map(host).collect())
+}
+
+/// Without a port: a tunnel's is anybody's choice.
+fn host(text: &str) -> Result<String, Fault> {
+    let host = address::host_header(text)?;
+    match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => {
+            let message = format!("a host of `admin_hosts` has no port, and this one has `:{port}`");
+            Err(Fault::new(message, format!("write the name alone: admin_hosts = [\"{name}\"]")))
+        }
+        _ => Ok(host),
+    }
 }
