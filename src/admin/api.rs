@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::{Door, Key};
 use super::document;
+use super::events::Told;
 use super::listen::{self, Caller, Keys};
 use super::operations::{ROUTES, not_found, wrong_method};
 use super::page::Page;
@@ -39,11 +40,13 @@ impl Api {
     /// Of a process of this version, which starts now.
     pub fn new(commands: Commands, status: Watching, readings: Readings, version: &str) -> Self {
         let started = told::moment(jiff::Timestamp::now());
+        let process = Arc::new(Process { version: version.to_owned(), started });
         Self(Arc::new(Inner {
+            told: Arc::new(Told::new(Arc::clone(&process), status.clone(), readings.clone())),
             commands,
             status,
             readings,
-            process: Arc::new(Process { version: version.to_owned(), started }),
+            process,
             streams: Arc::new(Semaphore::new(ADMIN_STREAMS)),
             document: document::document(),
             page: Page::new(),
@@ -102,6 +105,8 @@ pub(super) struct Inner {
     pub(super) status: Watching,
     pub(super) readings: Readings,
     pub(super) process: Arc<Process>,
+    /// What event streams tell alike.
+    pub(super) told: Arc<Told>,
     /// The places of event streams.
     pub(super) streams: Arc<Semaphore>,
     pub(super) document: String,

@@ -1,11 +1,14 @@
 //! Server-sent events: every revision, the status once a second and with every change, the points of the charts.
 //!
-//! `api` begins a stream for each reader. One that reads slowly must never cost more than a few events of memory, nor
-//! hold up anybody else; one that comes back misses no revision that is kept.
+//! `api` begins a stream for each reader; all are told the same. One that reads slowly must never cost more than a few
+//! events of memory, nor hold up anybody else; one that comes back misses no revision that is kept.
+
+// The control thread alone takes it, to make an event.
+#![expect(clippy::disallowed_types, reason = "no request of a visitor comes here")]
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -25,7 +28,7 @@ use crate::telemetry::readings::Readings;
 /// What a stream is made from.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) process: Arc<Process>,
+    pub(super) told: Arc<Told>,
     pub(super) status: Watching,
     pub(super) readings: Readings,
     /// The revision that the reader has seen.
@@ -62,12 +65,11 @@ async fn tell(source: &Source, feed: Sender<Bytes>) -> Result<(), Gone> {
             seen = record.revision;
             feed.send(event("revision", Some(seen), &*record)).await?;
         }
-        let now = told::status(&source.process, &status.borrow(), &readings);
-        feed.send(event("status", None, &now)).await?;
+        feed.send(source.told.status()).await?;
         if pointed != readings.pointed() {
             pointed = readings.pointed();
-            if let Some(sample) = told::sample(&readings) {
-                feed.send(event("sample", None, &sample)).await?;
+            if let Some(sample) = source.told.sample() {
+                feed.send(sample).await?;
             }
         }
         quiet.reset();
@@ -80,6 +82,51 @@ async fn tell(source: &Source, feed: Sender<Bytes>) -> Result<(), Gone> {
             }
         }
     }
+}
+
+/// What all streams tell alike: made once for each second and change, and only while somebody reads.
+#[derive(Debug)]
+pub(super) struct Told(Mutex<Made>);
+
+impl Told {
+    /// Of this process.
+    pub(super) fn new(process: Arc<Process>, status: Watching, readings: Readings) -> Self {
+        Self(Mutex::new(Made { process, status, readings, event: None, sample: (0, None) }))
+    }
+
+    /// The event of the status as it is now.
+    pub(super) fn status(&self) -> Bytes {
+        let made = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = made.status.has_changed().unwrap_or(true) || made.readings.has_second();
+        if let Some(event) = made.event.as_ref().filter(|_| !is_over) {
+            return event.clone();
+        }
+        made.readings = made.readings.from_now_on();
+        let status = told::status(&made.process, &made.status.borrow_and_update(), &made.readings);
+        made.event.insert(event("status", None, &status)).clone()
+    }
+
+    /// The event of the newest point; nothing before there is one.
+    pub(super) fn sample(&self) -> Option<Bytes> {
+        let made = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pointed = made.readings.pointed();
+        if made.sample.0 != pointed {
+            made.sample =
+                (pointed, told::sample(&made.readings).map(|sample| event("sample", None, &sample)));
+        }
+        made.sample.1.clone()
+    }
+}
+
+/// What was made last, and of what.
+#[derive(Debug)]
+struct Made {
+    process: Arc<Process>,
+    status: Watching,
+    readings: Readings,
+    event: Option<Bytes>,
+    /// The number of its point.
+    sample: (u64, Option<Bytes>),
 }
 
 /// One event. JSON has no line ends of its own.

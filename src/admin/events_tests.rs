@@ -119,6 +119,28 @@ async fn streams_are_bounded_and_leave_their_place_when_they_end() {
     stream(&stage, "", "").await;
 }
 
+/// The status of many routes takes the control thread a while; it must not take it once for each reader.
+#[tokio::test]
+async fn what_all_are_told_is_made_once() {
+    let stage = Stage::begin();
+    let told = stage.source(Instant::now()).told;
+    let status = || String::from_utf8(told.status().to_vec()).unwrap();
+    let place = || told.status().as_ptr();
+    let (first, at) = (told.status(), place());
+    assert_eq!((first.as_ptr(), status().contains("\"revision\":3")), (at, true));
+    stage.publish(4);
+    assert!(status().contains("\"revision\":4") && place() != at, "a change is told at once");
+    let second = told.status();
+    stage.sampler.look(Duration::ZERO, UNIX_EPOCH);
+    assert!(place() != second.as_ptr() && place() == place(), "and each second");
+    assert_eq!(told.sample(), None);
+    (1..=5).for_each(|second| stage.sampler.look(Duration::from_secs(second), UNIX_EPOCH));
+    let sample = told.sample().unwrap();
+    assert_eq!(told.sample().unwrap().as_ptr(), sample.as_ptr());
+    (6..=10).for_each(|second| stage.sampler.look(Duration::from_secs(second), UNIX_EPOCH));
+    assert_ne!(told.sample().unwrap().as_ptr(), sample.as_ptr());
+}
+
 #[tokio::test]
 async fn a_stream_ends_whole_when_its_time_is_over() {
     let stage = Stage::begin();

@@ -171,9 +171,8 @@ pub(super) async fn events(
         let error = format!("{ADMIN_STREAMS} event streams are open already: close one");
         return Err(Refusal::wait(STREAM_WAIT, error));
     };
-    let (process, status, readings) =
-        (Arc::clone(&api.0.process), api.0.status.clone(), api.0.readings.clone());
-    Ok(events::stream(Source { process, status, readings, after, ends: caller.ends, place }))
+    let (told, status, readings) = (Arc::clone(&api.0.told), api.0.status.clone(), api.0.readings.clone());
+    Ok(events::stream(Source { told, status, readings, after, ends: caller.ends, place }))
 }
 
 /// Changes something. The answer comes when the change is live on every worker.

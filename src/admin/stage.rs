@@ -86,7 +86,7 @@ impl Stage {
     pub(super) fn source(&self, ends: Instant) -> Source {
         let inner = &self.api.0;
         Source {
-            process: Arc::clone(&inner.process),
+            told: Arc::clone(&inner.told),
             status: inner.status.clone(),
             readings: inner.readings.clone(),
             after: None,

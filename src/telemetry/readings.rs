@@ -53,6 +53,11 @@ impl Readings {
         }
     }
 
+    /// Whether there is a second that this one hasn't seen.
+    pub fn has_second(&self) -> bool {
+        self.0.has_changed().unwrap_or(false)
+    }
+
     /// How many points there have been: another number means a new one.
     pub fn pointed(&self) -> u64 {
         self.0.borrow().pointed()
