@@ -3,14 +3,15 @@
 //! `app` opens it at start and removes it at the end. It must never be open to others, not for a moment, nor take the
 //! place of one that somebody listens at.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::own::{self, OwnError};
 use crate::config::limits::{ADMIN_CONNECTIONS, UNIX_PATH};
 
 /// The name of the socket in the state directory.
@@ -37,8 +38,8 @@ impl AdminSocket {
         if path.as_os_str().len() > UNIX_PATH {
             return Err(SocketError::Long(path));
         }
+        own::directory(dir)?;
         let bind = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
             if is_taken(&path)? {
                 return Ok(None);
             }
@@ -89,6 +90,9 @@ pub enum SocketError {
     /// Somebody listens.
     #[error("another crossfade listens at {}: stop it, or give this one another `[state] dir`", .0.display())]
     Taken(PathBuf),
+    /// Its directory can't be used.
+    #[error(transparent)]
+    Directory(#[from] OwnError),
     /// What the machine said.
     #[error("can't listen at {}: {source}; check `[state] dir` and its permissions", path.display())]
     Io {
@@ -177,6 +181,14 @@ mod tests {
         let next = AdminSocket::bind(dir.path()).unwrap();
         drop(file);
         assert!(next.path.exists(), "it is another's now");
+    }
+
+    #[test]
+    fn a_directory_that_others_write_to_is_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(AdminSocket::bind(dir.path()), Err(SocketError::Directory(_))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //!
 //! `app` reads or makes it at start. It must never be shown, nor lie where others can read it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fmt, str};
 
 use aws_lc_rs::rand;
 
+use super::own::{self, OwnError};
 use crate::config::limits::TOKEN_LEAST;
 use crate::source::file::read_regular;
 
@@ -67,6 +68,12 @@ pub enum TokenError {
         /// Why.
         source: io::Error,
     },
+    /// Its directory can't be used.
+    #[error(transparent)]
+    Directory(#[from] OwnError),
+    /// Somebody else knows it.
+    #[error("the admin token {} belongs to another user: remove it, and a new one is made", .0.display())]
+    Foreign(PathBuf),
     /// Everybody could read it.
     #[error("others can read the admin token {}: make a new one, with `chmod 600`", .0.display())]
     Readable(PathBuf),
@@ -85,6 +92,7 @@ pub enum TokenError {
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn token_in(dir: &Path) -> Result<Token, TokenError> {
+    own::directory(dir)?;
     let path = dir.join("admin-token");
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -97,8 +105,11 @@ pub fn token_in(dir: &Path) -> Result<Token, TokenError> {
 /// Only its owner may have been able to read it.
 fn own_file(path: &Path) -> Result<Token, TokenError> {
     let failed = |source| TokenError::Io { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let found = fs::metadata(path).map_err(failed)?;
+    if !own::is_ours(&found) {
+        return Err(TokenError::Foreign(path.to_owned()));
+    }
+    if found.mode() & 0o077 != 0 {
         return Err(TokenError::Readable(path.to_owned()));
     }
     token_file(path)
@@ -117,7 +128,6 @@ pub fn token_file(path: &Path) -> Result<Token, TokenError> {
 
 /// Whole or not at all, and for nobody else from the first moment on.
 fn make(dir: &Path, path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mut secret = [0; 32];
     rand::fill(&mut secret).map_err(|_| io::Error::other("the machine has no randomness"))?;
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -135,6 +145,8 @@ fn make(dir: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
     use super::*;
 
     fn write(dir: &Path, mode: u32, text: &str) -> PathBuf {
@@ -161,6 +173,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), 0o600, " 0123456789abcdef\n");
         assert_eq!(token_in(dir.path()).unwrap().reveal(), "0123456789abcdef");
+    }
+
+    #[test]
+    fn a_token_that_somebody_else_put_there_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), 0o600, "0123456789abcdef");
+        // Only root can give something away.
+        if chown(&path, Some(12345), None).is_ok() {
+            assert!(matches!(token_in(dir.path()), Err(TokenError::Foreign(_))));
+        }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(token_in(dir.path()), Err(TokenError::Directory(_))));
     }
 
     #[test]
