@@ -134,8 +134,10 @@ async fn serve<E: Future<Output = ()>>(
     let (commands, asked) = Commands::new();
     let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
     // Before anybody is told that we listen: who reads that may steer at once.
-    state_dir.into_iter().for_each(|dir| serve_socket(dir, api.clone()));
-    let bound = sockets.tell(metrics, status.clone(), api);
+    if let Some(dir) = state_dir {
+        serve_socket(dir, api.clone()).await;
+    }
+    let bound = sockets.tell(metrics, status.clone(), api).await;
     control(controller, (commands, asked), published, file, hangup, &access_log, &statuses);
     let revision = status.borrow().revision;
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision }.log();

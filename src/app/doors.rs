@@ -1,15 +1,21 @@
 //! Every socket of the process: visitors', metrics', the admin API's.
 //!
-//! `app` opens them before anything is served, so that a bad address fails at start. Only the admin API's unix socket
-//! may be missing for a while: who is served doesn't need it.
+//! `app` opens them before anything is served, so that a bad address fails at start. Only the admin API may be missing
+//! for a while, where its token or its unix socket can't be had: who is served doesn't need it, and never waits for it.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::admin::{self, AdminSocket, Api, Key, SocketFile, Token, token_file, token_in};
 use crate::app::{Bound, StartError};
 use crate::config::TOKEN_VARIABLE;
-use crate::config::limits::ADMIN_SOCKET_RETRY;
+use crate::config::limits::{ADMIN_OPENING, ADMIN_SOCKET_RETRY};
 use crate::config::model::{self, Server};
 use crate::control::status::Watching;
 use crate::server::listener::{Listener, Listening, Place};
@@ -21,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct Sockets {
     visitors: Vec<Listener>,
     metrics: Option<Listener>,
-    admin: Option<(Listener, Key)>,
+    admin: Option<AdminDoor>,
 }
 
 impl Sockets {
@@ -44,7 +50,7 @@ impl Sockets {
         let plain = Manner { tls: false, proxy_protocol: false };
         let metrics = server.metrics.map(|address| Listener::bind(address, plain)).transpose()?;
         let admin = match &server.admin {
-            Some(admin) => locked(admin, Listener::bind(admin.address, plain)?)?,
+            Some(admin) => Some(AdminDoor::of(admin, Listener::bind(admin.address, plain)?)?),
             None => None,
         };
         Ok(Self { visitors, metrics, admin })
@@ -60,7 +66,7 @@ impl Sockets {
 
     /// Says where visitors are served, and serves metrics and the admin API. Our own handles close: the workers'
     /// remain.
-    pub(super) fn tell(self, metrics: Metrics, status: Watching, api: Api) -> Bound {
+    pub(super) async fn tell(self, metrics: Metrics, status: Watching, api: Api) -> Bound {
         for listener in &self.visitors {
             let purpose = match (&listener.place, listener.manner.tls) {
                 (Place::Unix(_), _) => "unix",
@@ -86,12 +92,60 @@ impl Sockets {
             }
             address
         });
-        let admin = self.admin.and_then(|(listener, key)| {
-            let address = listener.address();
-            serve_admin(listener, key, api);
-            address
-        });
+        let admin = match self.admin {
+            Some(door) => door.open(api).await,
+            None => None,
+        };
         Bound { http, https, metrics: address, admin }
+    }
+}
+
+/// The admin API over TCP, and what opens it.
+struct AdminDoor {
+    listener: Listener,
+    hosts: Vec<String>,
+    token: Secret,
+}
+
+/// A token, or the state directory that it is in.
+enum Secret {
+    Known(Token),
+    In(PathBuf),
+}
+
+impl AdminDoor {
+    /// With the token that the configuration names: one that can't be had fails the start.
+    fn of(admin: &model::Admin, listener: Listener) -> Result<Self, StartError> {
+        let token = match &admin.token {
+            model::Token::File(path) => Secret::Known(token_file(path)?),
+            model::Token::State(dir) => Secret::In(dir.clone()),
+            // It was there when the configuration was read.
+            model::Token::Environment => {
+                let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
+                Secret::Known(Token::parse(&text).map_err(StartError::Environment)?)
+            }
+        };
+        Ok(Self { listener, hosts: admin.hosts.clone(), token })
+    }
+
+    /// Serves, once there is a token: its address, if that is now. A state directory that can't be used costs the API,
+    /// until it can be used; never the visitors.
+    async fn open(self, api: Api) -> Option<SocketAddr> {
+        let Self { listener, hosts, token } = self;
+        let address = listener.address();
+        match token {
+            Secret::Known(token) => serve_admin(listener, Key { token, hosts }, api),
+            Secret::In(dir) => {
+                let begins = |first| async move {
+                    let token = insist(move || token_in(&dir), Some(first)).await;
+                    serve_admin(listener, Key { token, hosts }, api);
+                };
+                if !begin(begins).await {
+                    return None;
+                }
+            }
+        }
+        address
     }
 }
 
@@ -107,55 +161,24 @@ fn serve_admin(listener: Listener, key: Key, api: Api) {
     }
 }
 
-/// The admin API over TCP with its key. A state directory that can't be used costs the API, never the visitors.
-fn locked(admin: &model::Admin, listener: Listener) -> Result<Option<(Listener, Key)>, StartError> {
-    let token = match &admin.token {
-        model::Token::File(path) => token_file(path)?,
-        model::Token::State(dir) => match token_in(dir) {
-            Ok(token) => token,
-            Err(error) => {
-                Event::from(StateEvent::NoSocket { error: &error }).log();
-                return Ok(None);
-            }
-        },
-        // It was there when the configuration was read.
-        model::Token::Environment => {
-            let text = std::env::var(TOKEN_VARIABLE).unwrap_or_default();
-            Token::parse(&text).map_err(StartError::Environment)?
-        }
-    };
-    Ok(Some((listener, Key { token, hosts: admin.hosts.clone() })))
-}
-
 /// Serves the admin API on the unix socket of a state directory. One that can't be opened now, or that somebody
 /// removes, is opened later.
-pub(super) fn serve_socket(dir: PathBuf, api: Api) {
-    let mut told = None;
-    let mut open = open_socket(&dir, &api, &mut told);
-    tokio::spawn(async move {
+pub(super) async fn serve_socket(dir: PathBuf, api: Api) {
+    begin(|first| async move {
+        let mut first = Some(first);
         loop {
-            tokio::time::sleep(ADMIN_SOCKET_RETRY).await;
-            if !open.as_ref().is_some_and(SocketFile::is_there) {
-                drop(open.take());
-                open = open_socket(&dir, &api, &mut told);
+            let of = dir.clone();
+            let socket = insist(move || AdminSocket::bind(&of), first.take()).await;
+            let file = Arc::new(serve_unix(socket, &api));
+            while is_there(&file).await {
+                tokio::time::sleep(ADMIN_SOCKET_RETRY).await;
             }
         }
-    });
+    })
+    .await;
 }
 
-/// Says what is in the way where it isn't what was `told` last.
-fn open_socket(dir: &Path, api: &Api, told: &mut Option<String>) -> Option<SocketFile> {
-    let socket = match AdminSocket::bind(dir) {
-        Ok(socket) => socket,
-        Err(error) => {
-            let error = error.to_string();
-            if told.as_ref() != Some(&error) {
-                Event::from(StateEvent::NoSocket { error: &error }).log();
-            }
-            *told = Some(error);
-            return None;
-        }
-    };
+fn serve_unix(socket: AdminSocket, api: &Api) -> SocketFile {
     Event::ListenerBound { purpose: "unix", place: &Place::Unix(socket.path.clone()) }.log();
     let (listener, file) = socket.divide();
     let api = api.clone();
@@ -164,6 +187,75 @@ fn open_socket(dir: &Path, api: &Api, told: &mut Option<String>) -> Option<Socke
             Event::AcceptFailed { listener: "admin socket", error: &error }.log();
         }
     });
-    *told = None;
-    Some(file)
+    file
+}
+
+/// Where nobody can say, it is believed to be.
+async fn is_there(file: &Arc<SocketFile>) -> bool {
+    let file = Arc::clone(file);
+    spawn_blocking(move || file.is_there()).await.unwrap_or(true)
+}
+
+/// Starts something that goes on, and waits until its first attempt is over, for a bounded time: whether it did it.
+async fn begin<F: Future<Output = ()> + Send + 'static>(begins: impl FnOnce(First) -> F) -> bool {
+    let (first, over) = oneshot::channel();
+    tokio::spawn(begins(first));
+    matches!(timeout(ADMIN_OPENING, over).await, Ok(Ok(true)))
+}
+
+/// Is told whether the first attempt did it.
+type First = oneshot::Sender<bool>;
+
+/// Tries until it is done, never on the control thread: a disk that hangs must not hold it up. What is in the way is
+/// said where it isn't what was said last.
+async fn insist<T, E, A>(attempt: A, mut first: Option<First>) -> T
+where
+    T: Send + 'static,
+    E: Display + Send + 'static,
+    A: Fn() -> Result<T, E> + Send + Sync + 'static,
+{
+    let (attempt, mut told) = (Arc::new(attempt), None);
+    loop {
+        let attempt = Arc::clone(&attempt);
+        let outcome = spawn_blocking(move || attempt().map_err(|error| error.to_string())).await;
+        let outcome = outcome.unwrap_or_else(|error| Err(error.to_string()));
+        if let Some(first) = first.take() {
+            // Who waited for it may have given up.
+            let _ = first.send(outcome.is_ok());
+        }
+        match outcome {
+            Ok(done) => return done,
+            Err(error) if told.as_ref() == Some(&error) => {}
+            Err(error) => {
+                Event::from(StateEvent::NoSocket { error: &error }).log();
+                told = Some(error);
+            }
+        }
+        tokio::time::sleep(ADMIN_SOCKET_RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A network's disk can hang for hours.
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_up_nothing_but_the_first_moments() {
+        let (hangs, disk) = UnixStream::pair().unwrap();
+        let (done, is_done) = oneshot::channel();
+        let attempt = move || (&disk).read(&mut [0]);
+        let began = Instant::now();
+        let did = begin(|first| async move {
+            insist(attempt, Some(first)).await;
+            let _ = done.send(());
+        });
+        assert!(!did.await && began.elapsed() >= ADMIN_OPENING && began.elapsed() < ADMIN_OPENING * 2);
+        drop(hangs);
+        is_done.await.unwrap();
+    }
 }

@@ -184,8 +184,10 @@ pub const JOURNAL_WAIT: Duration = Duration::from_secs(2);
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(2);
 /// How long the end waits for what isn't written yet.
 pub const JOURNAL_CLOSE: Duration = Duration::from_secs(2);
-/// How often the admin API's socket is looked after, where it couldn't be opened or was removed.
+/// How often the admin API's socket and token are looked after, where they couldn't be had or were removed.
 pub const ADMIN_SOCKET_RETRY: Duration = Duration::from_secs(2);
+/// How long the start waits for each of them before it goes on: whoever reads that we listen may steer at once.
+pub const ADMIN_OPENING: Duration = Duration::from_secs(2);
 /// Connections at a time to metrics and health (Prometheus, its twin, probes), and to each door of the admin API: two
 /// for each stream of [`ADMIN_STREAMS`]. Over TCP, who has shown no token makes room for who comes.
 pub const ADMIN_CONNECTIONS: usize = 64;

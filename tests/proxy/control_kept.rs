@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -139,24 +140,15 @@ fn a_socket_that_somebody_removes_comes_back() {
 fn over_tcp_a_token_is_made_at_the_first_start_and_asked_for() {
     let two = Two::start();
     let proxy = Proxy::start(&two.at(100, "").server("admin = \"127.0.0.1:0\""));
-    let line = proxy.wait_for_event("(admin)");
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let address = admin_of(&proxy);
     let token = fs::read_to_string(proxy.state().join("admin-token")).unwrap();
-    let mut guest = Visitor::connect(address.parse().unwrap());
-    let body = r#"{"command":"rollback"}"#;
-    let mut ask = |authorization: &str| {
-        guest.send(format!(
-            "POST /api/v1/commands HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-             {authorization}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        ));
-        guest.response().status()
-    };
+    let ask = |authorization: &str| roll_back_over_tcp(&address, authorization);
     assert_eq!(ask(""), 401);
     assert_eq!(ask("Authorization: Bearer 0123456789abcdef\r\n"), 401);
     assert_eq!(proxy.get("/").text(), "fly");
     assert_eq!(ask(&format!("Authorization: Bearer {}\r\n", token.trim())), 200);
     assert_eq!(proxy.get("/").text(), "heroku");
+    let mut guest = Visitor::connect(address.parse().unwrap());
     guest.send(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n"));
     assert!(guest.response().text().contains("<html"), "the dashboard's page needs no token");
 }
@@ -211,4 +203,44 @@ fn what_is_overridden_is_said_at_the_start() {
     assert!(event.contains("rolled back") && event.contains("route=\"web\""), "{event}");
     let said = proxy.steer("rollback");
     assert!(said.contains("stable `heroku`") && said.contains("revision 3 is live"), "{said}");
+}
+
+#[test]
+fn the_admin_api_comes_back_with_a_state_directory_that_can_be_used() {
+    let two = Two::start();
+    let proxy = Proxy::start(&two.at(100, "").server("admin = \"127.0.0.1:0\""));
+    admin_of(&proxy);
+    let state = proxy.state();
+    let token = fs::read_to_string(state.join("admin-token")).unwrap();
+    let mode = |mode| fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    let proxy = proxy.restart();
+    let told = proxy.wait_for_event("state.no-socket");
+    assert!(told.contains("others may write to") && told.contains("`chmod 700` it"), "{told}");
+    assert_eq!(proxy.get("/").text(), "fly", "visitors are served");
+    mode(0o700);
+    let address = admin_of(&proxy);
+    assert_eq!(roll_back_over_tcp(&address, &format!("Authorization: Bearer {}\r\n", token.trim())), 200);
+    wait_until("the socket is open", || UnixStream::connect(state.join("admin.sock")).is_ok());
+    proxy.steer("undo");
+    assert_eq!(proxy.get("/").text(), "fly");
+}
+
+/// Where the admin API is over TCP, once it is told.
+fn admin_of(proxy: &Proxy) -> String {
+    let line = proxy.wait_for_event("(admin)");
+    let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+    address.unwrap().to_owned()
+}
+
+/// The status of the answer.
+fn roll_back_over_tcp(address: &str, authorization: &str) -> u16 {
+    let body = r#"{"command":"rollback"}"#;
+    let mut guest = Visitor::connect(address.parse().unwrap());
+    guest.send(format!(
+        "POST /api/v1/commands HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         {authorization}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    guest.response().status()
 }
