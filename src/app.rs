@@ -135,7 +135,7 @@ async fn serve<E: Future<Output = ()>>(
     let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
     // Before anybody is told that we listen: who reads that may steer at once.
     if let Some(dir) = state_dir {
-        serve_socket(dir, api.clone()).await;
+        serve_socket(dir, api.clone(), status.clone()).await;
     }
     let bound = sockets.tell(metrics, status.clone(), api).await;
     control(controller, (commands, asked), published, file, hangup, &access_log, &statuses);

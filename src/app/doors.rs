@@ -162,8 +162,8 @@ fn serve_admin(listener: Listener, key: Key, api: Api) {
 }
 
 /// Serves the admin API on the unix socket of a state directory. One that can't be opened now, or that somebody
-/// removes, is opened later.
-pub(super) async fn serve_socket(dir: PathBuf, api: Api) {
+/// removes, is opened later. Once we drain, it is whoever follows us who is to be steered: its place is given up.
+pub(super) async fn serve_socket(dir: PathBuf, api: Api, mut status: Watching) {
     begin(|first| async move {
         let mut first = Some(first);
         loop {
@@ -171,7 +171,10 @@ pub(super) async fn serve_socket(dir: PathBuf, api: Api) {
             let socket = insist(move || AdminSocket::bind(&of), first.take()).await;
             let file = Arc::new(serve_unix(socket, &api));
             while is_there(&file).await {
-                tokio::time::sleep(ADMIN_SOCKET_RETRY).await;
+                tokio::select! {
+                    () = tokio::time::sleep(ADMIN_SOCKET_RETRY) => {}
+                    _ = status.wait_for(|status| status.draining) => return,
+                }
             }
         }
     })

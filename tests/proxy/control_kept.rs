@@ -171,6 +171,7 @@ fn commands_while_it_drains_are_for_the_process_that_follows() {
     proxy.wait_for_event("drain.started");
     let (status, answer) = admin.command(r#"{"command":"rollback"}"#);
     assert_eq!((status, &answer["reason"]), (503, &"ending".into()), "{answer}");
+    wait_until("the socket's place is free", || !proxy.state().join("admin.sock").exists());
     two.fly.go_on();
     assert_eq!(visitor.response().text(), "late");
     assert_eq!(proxy.exit_code(), 0);
