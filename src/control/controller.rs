@@ -213,7 +213,7 @@ impl Controller {
         };
         let changes = changes(&self.overrides.states(&self.config), &overrides.states(&config));
         if is_dry {
-            return self.would(changes);
+            return self.answer(changes, Vec::new(), true);
         }
         let looking = resolve_new(Arc::new(snapshot.clone()));
         tokio::select! {
@@ -291,8 +291,7 @@ impl Controller {
     async fn lay(&mut self, overrides: Overrides, origin: &Origin, is_dry: bool) -> Outcome {
         let changes = changes(&self.overrides.states(&self.config), &overrides.states(&self.config));
         if is_dry || changes.is_empty() {
-            let outcome = self.would(changes);
-            return if is_dry { outcome } else { self.answer(Vec::new(), Vec::new(), false) };
+            return self.answer(changes, Vec::new(), is_dry);
         }
         let routes = overrides.laid_on(&self.config).routes;
         self.overrides = overrides;
@@ -366,10 +365,6 @@ impl Controller {
         let Some(journal) = &self.outlets.journal else { return };
         let entry = Entry { record: (*record).clone(), overrides: self.overrides.clone() };
         self.keeping = Some(Box::pin(journal.keep(&entry)));
-    }
-
-    fn would(&self, changes: Vec<Change>) -> Outcome {
-        self.answer(changes, Vec::new(), true)
     }
 
     fn answer(&self, changes: Vec<Change>, notes: Vec<String>, dry_run: bool) -> Outcome {
