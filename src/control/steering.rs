@@ -69,17 +69,15 @@ impl Standing<'_> {
                 .last_change(&self.routes(route)?)
                 .ok_or_else(|| invalid("there is no change to undo".to_owned()))?,
         };
-        let known = self.history.iter().any(|record| record.revision == target);
-        if !known {
-            let message = match self.history.front() {
-                Some(oldest) => {
-                    format!("revision {target} isn't in the history, which begins with {}", oldest.revision)
-                }
-                None => format!("revision {target} isn't in the history, which is empty"),
-            };
-            return Err(invalid(message));
+        let Some(taken_back) = self.history.iter().find(|record| record.revision == target) else {
+            return Err(self.not_in_history(target));
+        };
+        let mut routes = self.routes(route)?;
+        if revision.is_none() {
+            // What has been done to others since stays.
+            let has = |route: &&Route| taken_back.changes.iter().any(|it| it.route == route.name.as_str());
+            routes.retain(has);
         }
-        let routes = self.routes(route)?;
         let before = self.before(target);
         if before.is_empty() {
             let message = format!(
@@ -97,6 +95,15 @@ impl Standing<'_> {
             })?;
         }
         Ok((overrides, target))
+    }
+
+    fn not_in_history(&self, target: u64) -> Refused {
+        invalid(match self.history.front() {
+            Some(oldest) => {
+                format!("revision {target} isn't in the history, which begins with {}", oldest.revision)
+            }
+            None => format!("revision {target} isn't in the history, which is empty"),
+        })
     }
 
     /// What each route was before the first command since `target` that changed it.

@@ -264,6 +264,15 @@ fn an_undo_of_one_route_leaves_the_others_change_to_be_undone() {
 }
 
 #[test]
+fn an_undo_of_the_last_change_touches_no_route_that_it_did_not_change() {
+    let mut desk = Desk::new();
+    desk.shift(Some("web"), "fly", Portion::Percent(20.0)).unwrap();
+    desk.shift(Some("api"), "fly", Portion::Percent(30.0)).unwrap();
+    desk.undo_of("web").unwrap();
+    assert_eq!((desk.undo(None).unwrap(), desk.fly()), (2, [5.0, 20.0]));
+}
+
+#[test]
 fn what_an_undone_undo_brought_back_is_undone_next() {
     let mut desk = Desk::new();
     desk.shift(Some("web"), "fly", Portion::Percent(10.0)).unwrap();
