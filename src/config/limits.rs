@@ -259,6 +259,13 @@ pub const INTERIM_SIZE: usize = 16 * 1024;
 pub const TUNNEL_BUFFER: usize = 16 * 1024;
 /// How long a visitor may take to answer the close frame of a drain. Browsers do at once.
 pub const TUNNEL_CLOSE: Duration = Duration::from_secs(5);
+/// For each request, so much of one may be sent again after a backend had its chance with it: a fifth, as Finagle and
+/// linkerd have it.
+pub const RETRY_SHARE: f64 = 0.2;
+/// … and so many a second, where there are few requests.
+pub const RETRIES_PER_SECOND: f64 = 3.0;
+/// … and so many at once, by each worker: those in flight at a backend that is killed.
+pub const RETRIES_MOST: f64 = 256.0;
 /// Attempts of one request: the first, and those that follow a connection the backend had just closed.
 pub const ATTEMPTS: u32 = 3;
 /// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted

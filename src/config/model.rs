@@ -332,6 +332,33 @@ pub struct Route {
     pub pin: Pin,
     /// What it does with requests at all.
     pub mode: Mode,
+    /// Where requests go whose backend can't be reached.
+    pub failover: Failover,
+}
+
+impl Route {
+    /// Where in `backends` a request goes that the one at `position` couldn't be reached for.
+    pub fn fallback(&self, position: usize) -> Option<usize> {
+        let stable = self.weights.stable();
+        match self.failover {
+            Failover::Never => None,
+            Failover::ToStable | Failover::Both(_) if position != stable => Some(stable),
+            Failover::ToStable => None,
+            Failover::Both(other) => self.backends.iter().position(|backend| *backend == other),
+        }
+    }
+}
+
+/// Where requests go whose backend can't be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failover {
+    /// Nowhere: 502.
+    Never,
+    /// To stable; those of stable nowhere.
+    #[default]
+    ToStable,
+    /// To stable; those of stable to this one.
+    Both(BackendIndex),
 }
 
 /// What a route does with requests at all.

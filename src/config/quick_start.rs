@@ -10,8 +10,8 @@ use crate::config::address;
 use crate::config::limits::{self, Limits, Timeouts};
 use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
-    AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, HostPolicy, Http2, LogTarget, Mode,
-    Name, Route, Server, Tls,
+    AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, Failover, HostPolicy, Http2,
+    LogTarget, Mode, Name, Route, Server, Tls,
 };
 use crate::config::problem::Fault;
 use crate::headers::origin::Trust;
@@ -148,6 +148,7 @@ fn route(weights: Weights) -> Route {
         sticky: Sticky::None,
         pin: Pin::default(),
         mode: Mode::Open,
+        failover: Failover::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::model::{BackendIndex, Config, Mode, Route};
+use crate::config::model::{BackendIndex, Config, Failover, Mode, Route};
 use crate::control::record::{Change, RouteState};
 use crate::split::{Pin, TOTAL, Weights, WeightsError};
 
@@ -75,6 +75,9 @@ impl Overrides {
                 Some(Placed::RolledBack) => {
                     route.weights = all_to_stable(route);
                     route.pin = Pin::default();
+                    if let Failover::Both(_) = route.failover {
+                        route.failover = Failover::ToStable;
+                    }
                 }
                 None => {}
             }

@@ -13,7 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::config::model::{BackendIndex, Route};
+use crate::config::model::Route;
 use crate::proxy::answer::Answer;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
@@ -59,15 +59,11 @@ pub fn first(exchange: &mut Exchange, route: usize) -> Choice {
 }
 
 /// Asks one backend of the route after the other, stable first, until one answers with something else than 404; gives
-/// that answer and the backend it came from. Where none does, it is the last 404.
+/// that answer. Where none does, it is the last 404.
 ///
 /// # Errors
 /// When no backend answers at all: what the last one failed by.
-pub async fn ask(
-    exchange: &mut Exchange,
-    route: usize,
-    outbound: Outbound,
-) -> Result<(BackendIndex, Forwarded), Error> {
+pub async fn ask(exchange: &mut Exchange, route: usize, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
     let Route { backends, weights, .. } = &view.snapshot.config.routes[route];
     let stable = weights.stable();
@@ -79,7 +75,7 @@ pub async fn ask(
         let backend = backends[position];
         match forward(exchange, outbound.again(backend)).await {
             Ok(forwarded) if forwarded.0.status() != StatusCode::NOT_FOUND => {
-                return Ok((backend, forwarded));
+                return Ok(forwarded);
             }
             Ok(forwarded) => unknown = Some((position, forwarded)),
             Err(Error::Backend(failure)) if unknown.is_some() || left.peek().is_some() => {
@@ -90,5 +86,5 @@ pub async fn ask(
     }
     let (position, forwarded) = unknown.ok_or(Error::Refused(Refusal::NoRoute))?;
     exchange.goes_to(route, position, ChosenBy::Challenge);
-    Ok((backends[position], forwarded))
+    Ok(forwarded)
 }

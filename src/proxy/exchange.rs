@@ -14,10 +14,12 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use crate::config::model::BackendIndex;
 use crate::headers::outgoing;
 use crate::proxy::downstream::Downstream;
-use crate::proxy::error::Error;
+use crate::proxy::error::{Error, Failure};
 use crate::proxy::refusal::Refusal;
+use crate::proxy::retry::FAILOVER;
 use crate::proxy::view::View;
 use crate::split::ChosenBy;
 use crate::telemetry::record::Record;
@@ -78,6 +80,7 @@ impl Exchange {
     /// Begins with a request's head.
     pub fn begin(downstream: Rc<Downstream>, parts: &Parts) -> Self {
         let worker = &downstream.worker;
+        worker.budget.earn();
         let logged = worker.log.borrow().enabled();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -124,6 +127,28 @@ impl Exchange {
     pub fn goes_to(&mut self, route: usize, position: usize, by: ChosenBy) {
         let in_flight = self.view.routes[route].series[position].in_flight();
         self.place = Some(Place { route, position, by, _open: in_flight });
+    }
+
+    /// Where it goes instead, now that its backend couldn't be reached and knows nothing of it: as the route says, and
+    /// once. Who has pinned it wants that backend or none.
+    pub fn falls_back(&mut self, failure: Failure) -> Option<BackendIndex> {
+        let &Place { route, position, by, .. } = self.place.as_ref()?;
+        let model = &self.view.snapshot.config.routes[route];
+        let to = match by {
+            ChosenBy::Bucket | ChosenBy::Sequence => model.fallback(position)?,
+            ChosenBy::Pin | ChosenBy::Failover | ChosenBy::Challenge => return None,
+        };
+        let backend = model.backends[to];
+        self.series().failure(failure.reason());
+        self.series().retry(FAILOVER);
+        self.goes_to(route, to, ChosenBy::Failover);
+        Some(backend)
+    }
+
+    /// The backend that it goes to; nothing before that is known.
+    pub fn backend(&self) -> Option<BackendIndex> {
+        let place = self.place.as_ref()?;
+        Some(self.view.snapshot.config.routes[place.route].backends[place.position])
     }
 
     /// The counts of its route and backend, or of requests without.
@@ -243,6 +268,11 @@ impl Exchange {
         let accept = self.accept.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let names = |kind: &[u8]| memchr::memmem::find(accept, kind).is_some();
         names(b"json") && !names(b"text/html")
+    }
+
+    /// Now, in milliseconds on the clock of [`started_ms`](Self::started_ms), but for what that was set meanwhile.
+    pub fn now_ms(&self) -> u64 {
+        self.started_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// When `timeouts.request` has passed.

@@ -59,12 +59,19 @@ pub type Forwarded = (Response<Incoming>, Lease);
 /// What the last attempt failed by.
 pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
-    let mut target = Target::new(&view, &outbound, exchange.upgrades);
+    let mut target = Target::new(&view, outbound.backend, outbound.visitor_host.clone(), exchange.upgrades);
     let idempotent = is_idempotent(&outbound.method);
     let (mut request, go_ahead) = outbound.into_request(exchange);
     loop {
         let repeatable = idempotent && request.body().is_end_stream();
-        let mut lease = target.lease(exchange, repeatable).await?;
+        let mut lease = match target.lease(exchange, repeatable).await {
+            Ok(lease) => lease,
+            Err(failure) => {
+                let backend = exchange.falls_back(failure).ok_or(Error::Backend(failure))?;
+                target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
+                continue;
+            }
+        };
         let endpoint = target.pool().endpoint();
         let has_body = exchange.upload().is_some();
         wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
@@ -126,7 +133,7 @@ fn may_be_lost(lease: &Lease, repeatable: bool) -> bool {
     match lease.version() {
         // By GOAWAY or a refused stream, which a backend says of requests that it didn't touch.
         Version::HTTP_2 => true,
-        _ => repeatable && lease.is_reused(),
+        _ => repeatable,
     }
 }
 
@@ -171,10 +178,13 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(view: &'a View, outbound: &Outbound, upgrades: bool) -> Self {
-        let BackendIndex(at) = outbound.backend;
+    fn new(
+        view: &'a View,
+        BackendIndex(at): BackendIndex,
+        visitor_host: HeaderValue,
+        upgrades: bool,
+    ) -> Self {
         let (backend, view) = (&view.snapshot.backends[at], &view.backends[at]);
-        let visitor_host = outbound.visitor_host.clone();
         let host = visitor_host.clone();
         let turn = view.next_turn();
         let (fresh, unreachable, server_name) = (false, 0, None);
@@ -210,7 +220,7 @@ impl<'a> Target<'a> {
 
     /// A connection: one used before where there is a good one, else a fresh one, to the next endpoint where this
     /// one can't be reached.
-    async fn lease(&mut self, exchange: &mut Exchange, repeatable: bool) -> Result<Lease, Error> {
+    async fn lease(&mut self, exchange: &mut Exchange, repeatable: bool) -> Result<Lease, Failure> {
         loop {
             exchange.attempts += 1;
             if let Some(lease) = self.existing(repeatable).await {
@@ -224,7 +234,7 @@ impl<'a> Target<'a> {
             let others = self.unreachable < self.view.pools.len();
             let (number, fate) = (exchange.attempts, Fate::NotConnected);
             if !(others && may_follow(Attempt { number, fate, whole: true, idempotent: repeatable })) {
-                return Err(Error::Backend(failure));
+                return Err(failure);
             }
             exchange.series().failure(failure.reason());
             exchange.series().retry(fate.reason());
@@ -341,14 +351,20 @@ fn next_attempt(
         Some(_) => Fate::Unsent,
         None if is_refused(&error) => Fate::Unsent,
         None if lost => Fate::LostOnReused,
+        None if failure == Failure::Closed => Fate::Reset,
         None => Fate::Failed,
     };
     // A body is sent again only where the backend says that it did nothing with it.
     let replay = replay.filter(|replay| fate == Fate::Unsent || replay.body().is_none());
     let request = unsent.or_else(|| replay.and_then(rewound));
     let attempt = Attempt { number: exchange.attempts, fate, whole: request.is_some(), idempotent };
-    match request.filter(|_| may_follow(attempt)) {
+    let worker = &exchange.downstream.worker;
+    let affordable = || fate != Fate::Reset || worker.budget.spend(exchange.now_ms());
+    match request.filter(|_| may_follow(attempt) && affordable()) {
         Some(request) => {
+            if fate == Fate::Reset {
+                exchange.series().failure(failure.reason());
+            }
             exchange.series().retry(fate.reason());
             Ok(request)
         }

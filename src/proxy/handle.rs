@@ -155,13 +155,14 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<P
         false => chosen(exchange, route, &origin, &parts.headers),
     };
     let outbound = outbound(exchange, route, &choice, &origin, admitted, parts, body);
-    let (backend, (mut response, lease)) = match challenged {
+    let (mut response, lease) = match challenged {
         // In a box, so that the state of other requests stays as small as it is.
         true => Box::pin(challenge::ask(exchange, route, outbound)).await?,
-        false => (outbound.backend, forward(exchange, outbound).await?),
+        false => forward(exchange, outbound).await?,
     };
     exchange.responded(response.status());
-    let authorities = &exchange.view.snapshot.backends[backend.0].authorities;
+    let backend = exchange.backend().map_or(0, |backend| backend.0);
+    let authorities = &exchange.view.snapshot.backends[backend].authorities;
     returned(response.headers_mut(), &origin, authorities, choice.set_cookie);
     if origin.scheme == Scheme::Https
         && let Some(policy) = &exchange.view.snapshot.hsts

@@ -30,6 +30,8 @@ pub enum Fate {
     /// A connection that had carried another exchange closed before a whole response head: most likely it
     /// was closed as the request went out (RFC 9112 section 9.3.1).
     LostOnReused,
+    /// The backend took it on a new connection and closed that without a byte of an answer: it crashed, or restarts.
+    Reset,
     /// Anything else: the backend had its chance.
     Failed,
 }
@@ -41,20 +43,29 @@ impl Fate {
             Self::NotConnected => "not_connected",
             Self::Unsent => "unsent",
             Self::LostOnReused => "reused_connection_closed",
+            Self::Reset => "reset",
             Self::Failed => "failed",
         }
     }
 }
 
-/// Every label of [`Fate::reason`] that leads to a further attempt.
-pub const REASONS: [&str; 3] =
-    [Fate::NotConnected.reason(), Fate::Unsent.reason(), Fate::LostOnReused.reason()];
+/// The label of a further attempt at another backend.
+pub const FAILOVER: &str = "failover";
+
+/// Every label of a further attempt.
+pub const REASONS: [&str; 5] = [
+    Fate::NotConnected.reason(),
+    Fate::Unsent.reason(),
+    Fate::LostOnReused.reason(),
+    Fate::Reset.reason(),
+    FAILOVER,
+];
 
 /// Whether to try again, always on a fresh connection.
 pub fn may_follow(attempt: Attempt) -> bool {
     let safe = match attempt.fate {
         Fate::NotConnected | Fate::Unsent => true,
-        Fate::LostOnReused => attempt.idempotent,
+        Fate::LostOnReused | Fate::Reset => attempt.idempotent,
         Fate::Failed => false,
     };
     safe && attempt.whole && attempt.number < ATTEMPTS

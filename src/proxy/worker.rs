@@ -11,6 +11,7 @@ use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::proxy::budget::Budget;
 use crate::proxy::view::{Spread, View};
 use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::Buffer;
@@ -26,6 +27,8 @@ pub struct Worker {
     pub metrics: Metrics,
     /// Its access records.
     pub log: RefCell<Buffer>,
+    /// What may be sent once more.
+    pub budget: Budget,
     /// Our proofs to certificate authorities.
     pub challenges: Challenges,
     /// Told when the first record is in them.
@@ -55,6 +58,7 @@ impl Worker {
         let view = View::new(published.current(), None, &metrics, spread);
         Self {
             index,
+            budget: Budget::new(),
             log: RefCell::new(log),
             log_pending: Notify::new(),
             view: RefCell::new(Rc::new(view)),

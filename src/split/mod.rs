@@ -89,6 +89,8 @@ pub enum ChosenBy {
     Bucket,
     /// The exact sequence.
     Sequence,
+    /// Another backend was chosen, and couldn't be reached.
+    Failover,
     /// Nothing: a certificate authority asks for a proof, and each backend is asked until one has it.
     Challenge,
 }
@@ -100,6 +102,7 @@ impl ChosenBy {
             Self::Pin => "pin",
             Self::Bucket => "bucket",
             Self::Sequence => "sequence",
+            Self::Failover => "failover",
             Self::Challenge => "challenge",
         }
     }

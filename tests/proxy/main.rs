@@ -20,6 +20,7 @@ mod control;
 mod control_kept;
 mod departures;
 mod drain;
+mod failover;
 mod failures;
 mod forwarding;
 mod headers;

@@ -180,14 +180,22 @@ fn a_post_that_meets_a_stale_connection_is_never_sent_again() {
 }
 
 #[test]
-fn a_fresh_connection_that_closes_without_an_answer_is_no_reason_to_try_again() {
+fn fresh_connections_that_close_without_an_answer_are_given_up_after_three() {
     let backend = Backend::start(|mut peer| {
         peer.request();
     });
     let proxy = Proxy::start(&Config::of(&backend));
-    let response = proxy.get("/");
-    assert_eq!((response.status(), response.reason()), (502, Some("closed")));
-    assert_eq!(backend.seen().len(), 1);
+    let mut visitor = proxy.visit();
+    for (request, times) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 3),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 1),
+        ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", 1),
+    ] {
+        visitor.send(request);
+        let response = visitor.response();
+        assert_eq!((response.status(), response.reason()), (502, Some("closed")), "{request}");
+        assert_eq!(backend.seen().len(), times, "{request}");
+    }
 }
 
 #[test]

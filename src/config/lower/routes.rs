@@ -8,7 +8,7 @@ use crate::config::file::{Section, Text, Value};
 use crate::config::kinds;
 use crate::config::lower::backends::{BackendNames, NAME_FORM, name};
 use crate::config::lower::split;
-use crate::config::model::{Mode, Name, Route};
+use crate::config::model::{BackendIndex, Failover, Mode, Name, Route};
 use crate::config::problem::{Fault, Notes, Span, quoted};
 use crate::routing;
 use crate::routing::pattern::{HostPattern, PathPrefix};
@@ -16,6 +16,8 @@ use crate::routing::pattern::{HostPattern, PathPrefix};
 const ROUTES_FORM: &str = "write a section for each route, in two brackets: [[routes]]";
 const HOSTS_FORM: &str =
     "write a list of hosts, hosts = [\"www.example.com\", \"*.example.com\"], or leave it out for any";
+const FAILOVER_FORM: &str =
+    "write true, false, or the backend that stable's requests may go to: failover = \"fly\"";
 const PATH_FORM: &str = "write the begin of a path: path = \"/api\"";
 
 /// Every route in the order of the file.
@@ -75,10 +77,39 @@ fn route(
     let split = split::read(&mut section, names, notes);
     let modes = [("open", Mode::Open), ("maintenance", Mode::Maintenance)];
     let mode = section.read("mode", notes, kinds::one_of(modes)).unwrap_or_default();
+    let failover = section.take("failover");
     section.finish(notes);
     let Claim { hosts, path, .. } = claim?;
     let split::Split { stable, backends, weights, sticky, pin } = split?;
-    Some(Route { name: name?, hosts, path, stable, backends, weights, sticky, pin, mode })
+    let failover = match failover {
+        Some(value) => self::failover(&value, stable, &backends, names, notes)?,
+        None => Failover::default(),
+    };
+    Some(Route { name: name?, hosts, path, stable, backends, weights, sticky, pin, mode, failover })
+}
+
+/// `true`, `false`, or the backend that stable's requests may go to.
+fn failover(
+    value: &Value<'_>,
+    stable: BackendIndex,
+    backends: &[BackendIndex],
+    names: &mut BackendNames<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<Failover> {
+    if !value.is_text() {
+        return value
+            .flag(notes)
+            .map(|to_stable| if to_stable { Failover::ToStable } else { Failover::Never });
+    }
+    let text = value.text(notes, FAILOVER_FORM)?;
+    let backend = names.find(&text.text, &text.at, notes)?;
+    if backend == stable || !backends.contains(&backend) {
+        let message = format!("{} can't take stable's requests", quoted(&text.text));
+        let remedy = "name another backend of this route's weights, or write true";
+        notes.wrong(&text.at, Fault::new(message, remedy));
+        return None;
+    }
+    Some(Failover::Both(backend))
 }
 
 /// Hosts and path, or nothing where one of them has a problem.
