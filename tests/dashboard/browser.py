@@ -114,9 +114,8 @@ class Dashboard:
         return self.find(f".fader[data-backend='{backend}'] {part}")
 
     def type_share(self, backend, percent):
-        field = self.fader(backend, "input[type=number]")
-        field.clear()
-        field.send_keys(percent)
+        # As a person does, in one go: WebDriver's clear() leaves the field in between, and the page fills it again.
+        self.fader(backend, "input[type=number]").send_keys(Keys.CONTROL, "a", Keys.NULL, percent)
 
     def click(self, css):
         self.until(lambda: self.find(css).is_displayed() and self.find(css).is_enabled(), f"{css} can't be clicked")
