@@ -103,11 +103,11 @@ impl Controller {
         let started_with = (config.server.clone(), config.access_log.clone(), config.state_dir.clone());
         let revision = history.back().map_or(1, |last| last.revision + 1);
         let lifted = overrides.lift_for(&config);
-        let snapshot = Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?;
-        resolve_new(Arc::new(snapshot.clone())).await;
+        let snapshot = Arc::new(Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?);
+        resolve_new(Arc::clone(&snapshot)).await;
         let file_text = file.as_ref().map(|(path, bytes)| file_text(path.clone(), bytes));
         let mut this = Self {
-            publisher: Publisher::new(Arc::new(snapshot.clone())),
+            publisher: Publisher::new(Arc::clone(&snapshot)),
             registry,
             outlets,
             started_with,
@@ -207,7 +207,7 @@ impl Controller {
         let lifted = overrides.lift_for(&config);
         let laid = overrides.laid_on(&config);
         let snapshot = match Snapshot::compile(laid, self.revision + 1, &mut self.registry) {
-            Ok(snapshot) => snapshot,
+            Ok(snapshot) => Arc::new(snapshot),
             Err(error) if is_dry => return refused_configuration(format!("error: {error}")),
             Err(error) => return self.refuse(origin.via, 1, format!("error: {error}")),
         };
@@ -215,7 +215,7 @@ impl Controller {
         if is_dry {
             return self.answer(changes, Vec::new(), true);
         }
-        let looking = resolve_new(Arc::new(snapshot.clone()));
+        let looking = resolve_new(Arc::clone(&snapshot));
         tokio::select! {
             // It ends by itself, if not now.
             _ = tokio::spawn(looking) => {}
@@ -296,7 +296,7 @@ impl Controller {
         let routes = overrides.laid_on(&self.config).routes;
         self.overrides = overrides;
         let snapshot = self.published().current().steered(routes, self.revision + 1);
-        let outcome = self.go_live(snapshot, origin, changes).await;
+        let outcome = self.go_live(Arc::new(snapshot), origin, changes).await;
         let (revision, actor, command) = (self.revision, &origin.actor, &origin.command);
         let reason = origin.reason.as_deref();
         Event::from(ConfigEvent::Steered { revision, actor, command, reason }).log();
@@ -323,10 +323,10 @@ impl Controller {
     }
 
     /// Publishes, waits for the workers, then keeps the record of it.
-    async fn go_live(&mut self, snapshot: Snapshot, origin: &Origin, changes: Vec<Change>) -> Outcome {
+    async fn go_live(&mut self, snapshot: Arc<Snapshot>, origin: &Origin, changes: Vec<Change>) -> Outcome {
         self.revision = snapshot.revision;
         self.count(&snapshot);
-        self.publisher.publish(Arc::new(snapshot));
+        self.publisher.publish(snapshot);
         let mut notes = Vec::new();
         if !self.publisher.seen(SEEN_WITHIN).await {
             notes.push("a worker is busy: its next request is the first to see the change".to_owned());

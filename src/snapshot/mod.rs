@@ -20,7 +20,7 @@ use crate::tls::certificate::Certificate;
 use crate::upstream::endpoint::{Endpoint, sni};
 
 /// What serves requests.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Snapshot {
     /// Its number, growing by one with each publication.
     pub revision: u64,
@@ -70,8 +70,18 @@ impl Snapshot {
     #[must_use]
     pub fn steered(&self, routes: Vec<model::Route>, revision: u64) -> Self {
         debug_assert_eq!(routes.len(), self.routes.len(), "a route has been added");
-        let config = Config { routes, ..self.config.clone() };
-        Self { revision, config, ..self.clone() }
+        let Self { router, routes: compiled, backends, tls, hsts, certificates, .. } = self;
+        Self {
+            revision,
+            config: Config { routes, ..self.config.clone() },
+            router: router.clone(),
+            routes: compiled.clone(),
+            backends: backends.clone(),
+            tls: Arc::clone(tls),
+            hsts: hsts.clone(),
+            read_at: self.read_at,
+            certificates: certificates.clone(),
+        }
     }
 
     /// Every pair of route and backend with the backend's share in 0..=1.
