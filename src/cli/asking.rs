@@ -12,7 +12,7 @@ use crate::cli::client::{Answer, Client, Trouble};
 use crate::cli::figures::{change, plain};
 use crate::cli::place::Which;
 use crate::cli::{complain, print, report};
-use crate::control::command::{Applied, CommandBody, CommandName};
+use crate::control::command::{Applied, CommandBody};
 
 /// How a change is asked for.
 #[derive(Debug, Args)]
@@ -93,23 +93,6 @@ pub(super) enum Ending {
 impl From<Trouble> for Ending {
     fn from(trouble: Trouble) -> Self {
         Self::Trouble(trouble)
-    }
-}
-
-/// A command of this name and nothing else.
-pub(super) fn asked(command: CommandName) -> CommandBody {
-    CommandBody {
-        command,
-        route: None,
-        backend: None,
-        percent: None,
-        delta: None,
-        mode: None,
-        revision: None,
-        reason: None,
-        actor: None,
-        if_revision: None,
-        dry_run: false,
     }
 }
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::asking::{Asking, asked};
-use crate::control::command::CommandName;
+use crate::cli::asking::Asking;
+use crate::control::command::{CommandBody, CommandName};
 
 /// Take no new connections, finish what is in flight, then end the proxy.
 #[derive(Debug, Args)]
@@ -18,6 +18,6 @@ pub(super) struct Drain {
 
 impl Drain {
     pub(super) fn carry_out(self) -> ExitCode {
-        self.asking.carry_out(asked(CommandName::Drain))
+        self.asking.carry_out(CommandBody::of(CommandName::Drain))
     }
 }

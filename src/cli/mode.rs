@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::cli::asking::{Asking, OfRoute, asked};
+use crate::cli::asking::{Asking, OfRoute};
 use crate::config::model;
 use crate::control::command::{CommandBody, CommandName};
 
@@ -29,6 +29,10 @@ pub(super) struct Mode {
 impl Mode {
     pub(super) fn carry_out(self) -> ExitCode {
         let mode = MODES.into_iter().find(|mode| mode.as_str() == self.mode);
-        self.asking.carry_out(CommandBody { mode, route: self.of.route, ..asked(CommandName::Mode) })
+        self.asking.carry_out(CommandBody {
+            mode,
+            route: self.of.route,
+            ..CommandBody::of(CommandName::Mode)
+        })
     }
 }

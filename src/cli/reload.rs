@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::asking::{Asking, asked};
-use crate::control::command::CommandName;
+use crate::cli::asking::Asking;
+use crate::control::command::{CommandBody, CommandName};
 
 /// Read the configuration file now; with problems in it, nothing changes.
 #[derive(Debug, Args)]
@@ -18,6 +18,6 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn carry_out(self) -> ExitCode {
-        self.asking.carry_out(asked(CommandName::Reload))
+        self.asking.carry_out(CommandBody::of(CommandName::Reload))
     }
 }

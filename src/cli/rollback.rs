@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::asking::{Asking, OfRoute, asked};
+use crate::cli::asking::{Asking, OfRoute};
 use crate::control::command::{CommandBody, CommandName};
 
 /// Everything to stable at once, sticky visitors and pins too, until the next shift or undo.
@@ -20,6 +20,6 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn carry_out(self) -> ExitCode {
-        self.asking.carry_out(CommandBody { route: self.of.route, ..asked(CommandName::Rollback) })
+        self.asking.carry_out(CommandBody { route: self.of.route, ..CommandBody::of(CommandName::Rollback) })
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::asking::{Asking, OfRoute, asked};
+use crate::cli::asking::{Asking, OfRoute};
 use crate::control::command::{CommandBody, CommandName, Portion};
 
 /// Give a backend another share of the requests; the rest goes to stable.
@@ -36,7 +36,13 @@ impl Shift {
             Portion::Delta(delta) => (None, Some(delta)),
         };
         let (backend, route) = (Some(self.backend), self.of.route);
-        self.asking.carry_out(CommandBody { backend, percent, delta, route, ..asked(CommandName::Shift) })
+        self.asking.carry_out(CommandBody {
+            backend,
+            percent,
+            delta,
+            route,
+            ..CommandBody::of(CommandName::Shift)
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::cli::asking::{Asking, OfRoute, asked};
+use crate::cli::asking::{Asking, OfRoute};
 use crate::control::command::{CommandBody, CommandName};
 
 /// Take a change back: weights and modes as they were before it; twice goes two changes back.
@@ -24,6 +24,6 @@ pub(super) struct Undo {
 impl Undo {
     pub(super) fn carry_out(self) -> ExitCode {
         let (revision, route) = (self.revision, self.of.route);
-        self.asking.carry_out(CommandBody { revision, route, ..asked(CommandName::Undo) })
+        self.asking.carry_out(CommandBody { revision, route, ..CommandBody::of(CommandName::Undo) })
     }
 }

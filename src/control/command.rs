@@ -179,6 +179,25 @@ pub struct CommandBody {
     pub dry_run: bool,
 }
 
+impl CommandBody {
+    /// A command of this name and nothing else.
+    pub fn of(command: CommandName) -> Self {
+        Self {
+            command,
+            route: None,
+            backend: None,
+            percent: None,
+            delta: None,
+            mode: None,
+            revision: None,
+            reason: None,
+            actor: None,
+            if_revision: None,
+            dry_run: false,
+        }
+    }
+}
+
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

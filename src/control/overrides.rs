@@ -57,7 +57,8 @@ struct Written {
 
 impl Overrides {
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

@@ -59,17 +59,10 @@ impl Wheel {
     /// Only as long as nobody else has changed anything.
     fn body(&self, command: CommandName, reason: &str) -> CommandBody {
         CommandBody {
-            command,
-            route: None,
-            backend: None,
-            percent: None,
-            delta: None,
-            mode: None,
-            revision: None,
             reason: Some(reason.to_owned()),
             actor: Some(ACTOR.to_owned()),
             if_revision: Some(self.revision),
-            dry_run: false,
+            ..CommandBody::of(command)
         }
     }
 

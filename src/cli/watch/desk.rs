@@ -6,7 +6,6 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::admin::types::{BackendStatus, RouteStatus, Status};
-use crate::cli::asking::asked;
 use crate::cli::figures::{change, plain, share};
 use crate::control::command::{CommandBody, CommandName};
 use crate::control::record::Record;
@@ -169,7 +168,7 @@ impl Desk {
                 backend: Some(backend.name.clone()),
                 percent: Some(draft),
                 if_revision: Some(status.revision),
-                ..asked(CommandName::Shift)
+                ..CommandBody::of(CommandName::Shift)
             },
         });
         None
@@ -180,14 +179,14 @@ impl Desk {
         let Some(route) = self.route(status) else { return };
         let words =
             format!("roll back {}: everything to {} at once", plain(&route.name), plain(&route.stable));
-        let body = CommandBody { route: Some(route.name.clone()), ..asked(CommandName::Rollback) };
+        let body = CommandBody { route: Some(route.name.clone()), ..CommandBody::of(CommandName::Rollback) };
         (self.draft, self.question) = (None, Some(Question { words, body }));
     }
 
     fn ask_rollback_of_all(&mut self, status: &Status) {
         let names: Vec<String> = status.routes.iter().map(|route| plain(&route.name)).collect();
         let words = format!("roll back EVERY route ({}): everything to stable at once", names.join(", "));
-        let body = asked(CommandName::Rollback);
+        let body = CommandBody::of(CommandName::Rollback);
         (self.draft, self.question) = (None, Some(Question { words, body }));
     }
 
@@ -201,7 +200,7 @@ impl Desk {
         let body = CommandBody {
             revision: last.map(|record| record.revision),
             if_revision: Some(status.revision),
-            ..asked(CommandName::Undo)
+            ..CommandBody::of(CommandName::Undo)
         };
         (self.draft, self.question) = (None, Some(Question { words, body }));
     }

@@ -13,7 +13,6 @@ use super::link::News;
 use super::page::draw;
 use super::scene::Scene;
 use crate::admin::types::{BackendStatus, RouteStatus, Status};
-use crate::cli::asking::asked;
 use crate::config::limits::WATCH_STALE;
 use crate::config::model::Mode;
 use crate::control::command::{CommandBody, CommandName};
@@ -244,12 +243,12 @@ fn shift(route: &str, backend: &str, percent: f64) -> Option<CommandBody> {
         backend: Some(backend.to_owned()),
         percent: Some(percent),
         if_revision: Some(12),
-        ..asked(CommandName::Shift)
+        ..CommandBody::of(CommandName::Shift)
     })
 }
 
 fn rollback(route: Option<&str>) -> Option<CommandBody> {
-    Some(CommandBody { route: route.map(str::to_owned), ..asked(CommandName::Rollback) })
+    Some(CommandBody { route: route.map(str::to_owned), ..CommandBody::of(CommandName::Rollback) })
 }
 
 #[test]
@@ -281,7 +280,8 @@ fn keys_choose_a_share_and_only_y_sends_it() {
 
 #[test]
 fn a_rollback_goes_through_whatever_is_live_and_an_undo_is_what_was_read() {
-    let undo = CommandBody { revision: Some(12), if_revision: Some(12), ..asked(CommandName::Undo) };
+    let undo =
+        CommandBody { revision: Some(12), if_revision: Some(12), ..CommandBody::of(CommandName::Undo) };
     for (keys, expected) in [
         ("r y", rollback(Some("web"))),
         ("down r y", rollback(Some("api"))),
