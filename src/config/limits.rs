@@ -18,6 +18,9 @@ pub struct Limits {
     pub header_count: usize,
     /// Bytes of a request body (413); nothing means any: bodies stream and cost no memory.
     pub body_size: Option<u64>,
+    /// Bytes of a request's body that are kept until the response's head, for a second attempt. 16 KiB: forms and API
+    /// calls are sent again whole, where that is harmless.
+    pub replay_size: usize,
     /// Visitors' connections over all workers; beyond it new ones wait in the kernel's queue.
     pub connections: usize,
     /// Idle connections kept per worker and endpoint.
@@ -31,6 +34,7 @@ impl Default for Limits {
             target_size: 8 * 1024,
             header_count: 100,
             body_size: None,
+            replay_size: 16 * 1024,
             connections: 8192,
             pool_idle: 128,
         }
@@ -124,9 +128,6 @@ pub const HTTP2_STREAM_WINDOW: u32 = 128 * 1024;
 pub const HTTP2_CONNECTION_WINDOW: u32 = HTTP2_STREAMS as u32 * HTTP2_STREAM_WINDOW;
 /// Bytes of a request's body that wait in hyper for the backend to take them, per stream.
 pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
-/// Bytes of a request's body that are remembered until the response's head, over HTTP/2 alone: a backend that goes away
-/// refuses what it hasn't begun with, and forms and API calls are sent again whole.
-pub const HTTP2_REPLAY: usize = 16 * 1024;
 /// Bytes of a response's or its trailers' fields over HTTP/2, as RFC 9113 section 6.5.2 counts them. Heroku lets 8 KiB
 /// of a cookie pass; what HTTP/1.1 may send us is bounded by [`HYPER_BUFFER`].
 pub const HTTP2_HEADER_LIST: u32 = HYPER_BUFFER as u32;
@@ -286,6 +287,8 @@ pub const UNIX_PATH: usize = 107;
 pub const HEAD_SIZE: RangeInclusive<u64> = 1024..=HYPER_BUFFER as u64;
 /// What `[limits] target_size` may be, in bytes; never above the head's.
 pub const TARGET_SIZE: RangeInclusive<u64> = 128..=HYPER_BUFFER as u64;
+/// What `[limits] replay_size` may be, in bytes; 0 keeps none. Each request in flight may cost as much.
+pub const REPLAY_SIZE: RangeInclusive<u64> = 0..=1024 * 1024;
 /// What `[limits] header_count` may be. 1000 as Heroku's router.
 pub const HEADER_COUNT: RangeInclusive<usize> = 1..=1000;
 /// What `[limits] connections` may be.

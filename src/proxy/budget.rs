@@ -1,4 +1,4 @@
-//! Pure: how many requests may be sent once more after a backend had its chance.
+//! Pure: how many requests may be sent once more to a backend that lost them.
 //!
 //! A worker has one; requests earn, further attempts spend. Where everything fails, attempts must never become a load
 //! of their own: a struggling backend gets little more than what visitors ask of it.
@@ -34,6 +34,11 @@ impl Budget {
         let may = left > 1.0 - 1e-6;
         self.left.set(if may { (left - 1.0).max(0.0) } else { left });
         may
+    }
+
+    /// Whether so much of it is spent that requests should keep to connections which are sure to be good.
+    pub fn is_low(&self) -> bool {
+        self.left.get() < RETRIES_MOST / 2.0
     }
 }
 

@@ -19,7 +19,7 @@ use crate::headers::outgoing;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::refusal::Refusal;
-use crate::proxy::retry::FAILOVER;
+use crate::proxy::retry::{FAILOVER, Fate};
 use crate::proxy::view::View;
 use crate::split::ChosenBy;
 use crate::telemetry::record::Record;
@@ -143,6 +143,20 @@ impl Exchange {
         self.series().retry(FAILOVER);
         self.goes_to(route, to, ChosenBy::Failover);
         Some(backend)
+    }
+
+    /// Whether the budget has another attempt for it, which is counted then.
+    pub fn tries_again(&self, fate: Fate, failure: Failure) -> bool {
+        let may = self.downstream.worker.budget.spend(self.now_ms());
+        if may {
+            match fate {
+                Fate::NotConnected | Fate::Reset => self.series().failure(failure.reason()),
+                // The backend did nothing wrong: it closed an idle connection, or said what it left undone.
+                Fate::Unsent | Fate::LostOnReused | Fate::Failed => {}
+            }
+            self.series().retry(fate.reason());
+        }
+        may
     }
 
     /// The backend that it goes to; nothing before that is known.

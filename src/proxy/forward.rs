@@ -21,7 +21,8 @@ use crate::config::model::BackendIndex;
 use crate::headers::{hop_by_hop, upgrade};
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
-use crate::proxy::retry::{Attempt, Fate, is_idempotent, may_follow};
+use crate::proxy::patience::Patience;
+use crate::proxy::retry::{Attempt, Fate, Repeat, may_follow, may_leave};
 use crate::proxy::view::{BackendView, View};
 use crate::proxy::wire;
 use crate::snapshot::{Backend, Host};
@@ -60,11 +61,12 @@ pub type Forwarded = (Response<Incoming>, Lease);
 pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
     let mut target = Target::new(&view, outbound.backend, outbound.visitor_host.clone(), exchange.upgrades);
-    let idempotent = is_idempotent(&outbound.method);
+    let repeat = Repeat::of(&outbound.method);
     let (mut request, go_ahead) = outbound.into_request(exchange);
+    let patience = Patience::of(&target.backend.timeouts, Instant::now());
     loop {
-        let repeatable = idempotent && request.body().is_end_stream();
-        let mut lease = match target.lease(exchange, repeatable).await {
+        let light = repeat.may() && request.body().is_end_stream();
+        let mut lease = match target.lease(exchange, light, patience).await {
             Ok(lease) => lease,
             Err(failure) => {
                 let backend = exchange.falls_back(failure).ok_or(Error::Backend(failure))?;
@@ -76,8 +78,9 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let has_body = exchange.upload().is_some();
         wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
         hear(exchange, &mut request, lease.version(), go_ahead.clone());
-        let replay = may_be_lost(&lease, repeatable).then(|| copy_of(&request));
-        let failed = match send(exchange, &mut lease, request, target.backend).await? {
+        let most = view.snapshot.config.limits.replay_size;
+        let replay = may_be_lost(&lease, repeat).then(|| copy_of(&request, most));
+        let failed = match send(exchange, &mut lease, request, target.backend, patience).await? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
                 if response.version() < Version::HTTP_11 {
@@ -93,8 +96,18 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
             }
             Err(failed) => failed,
         };
-        request = next_attempt(exchange, failed, &lease, replay, idempotent)?;
-        target.fresh = true;
+        let Lost { fate, failure, again } = lost(exchange, failed, &lease, replay)?;
+        let attempt = Attempt { number: target.attempts, fate, whole: again.is_some(), repeat };
+        request = again.ok_or(Error::Backend(failure))?;
+        if may_leave(attempt)
+            && let Some(backend) = exchange.falls_back(failure)
+        {
+            target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
+        } else if may_follow(attempt) && exchange.tries_again(fate, failure) {
+            target.fresh = true;
+        } else {
+            return Err(Error::Backend(failure));
+        }
     }
 }
 
@@ -129,11 +142,11 @@ impl Outbound {
 }
 
 /// Whether a connection may lose the request without the backend's having acted on it, and a copy can be sent then.
-fn may_be_lost(lease: &Lease, repeatable: bool) -> bool {
+fn may_be_lost(lease: &Lease, repeat: Repeat) -> bool {
     match lease.version() {
         // By GOAWAY or a refused stream, which a backend says of requests that it didn't touch.
         Version::HTTP_2 => true,
-        _ => repeatable,
+        _ => repeat.may(),
     }
 }
 
@@ -171,6 +184,8 @@ struct Target<'a> {
     fresh: bool,
     /// Whether the connection has to become a tunnel, which only one of HTTP/1.1 can.
     upgrades: bool,
+    /// How often it was tried here.
+    attempts: u32,
     /// Endpoints that couldn't be reached.
     unreachable: usize,
     host: HeaderValue,
@@ -187,9 +202,20 @@ impl<'a> Target<'a> {
         let (backend, view) = (&view.snapshot.backends[at], &view.backends[at]);
         let host = visitor_host.clone();
         let turn = view.next_turn();
-        let (fresh, unreachable, server_name) = (false, 0, None);
-        let mut target =
-            Self { backend, view, visitor_host, turn, fresh, upgrades, unreachable, host, server_name };
+        let (fresh, server_name) = (false, None);
+        let (attempts, unreachable) = (0, 0);
+        let mut target = Self {
+            backend,
+            view,
+            visitor_host,
+            turn,
+            fresh,
+            upgrades,
+            attempts,
+            unreachable,
+            host,
+            server_name,
+        };
         target.name();
         target
     }
@@ -219,25 +245,30 @@ impl<'a> Target<'a> {
     }
 
     /// A connection: one used before where there is a good one, else a fresh one, to the next endpoint where this
-    /// one can't be reached.
-    async fn lease(&mut self, exchange: &mut Exchange, repeatable: bool) -> Result<Lease, Failure> {
+    /// one can't be reached. A `light` request has no body, and may be sent again.
+    async fn lease(
+        &mut self,
+        exchange: &mut Exchange,
+        light: bool,
+        patience: Patience,
+    ) -> Result<Lease, Failure> {
         loop {
             exchange.attempts += 1;
-            if let Some(lease) = self.existing(repeatable).await {
+            self.attempts += 1;
+            if let Some(lease) = self.existing(light && !exchange.downstream.worker.budget.is_low()).await {
                 return Ok(lease);
             }
-            let failure = match self.open(exchange).await {
+            let failure = match self.open(exchange, patience).await {
                 Ok(lease) => return Ok(lease),
                 Err(failure) => failure,
             };
             self.unreachable += 1;
             let others = self.unreachable < self.view.pools.len();
-            let (number, fate) = (exchange.attempts, Fate::NotConnected);
-            if !(others && may_follow(Attempt { number, fate, whole: true, idempotent: repeatable })) {
+            let (number, fate, repeat) = (self.attempts, Fate::NotConnected, Repeat::Never);
+            let again = others && may_follow(Attempt { number, fate, whole: true, repeat });
+            if !(again && exchange.tries_again(fate, failure)) {
                 return Err(failure);
             }
-            exchange.series().failure(failure.reason());
-            exchange.series().retry(fate.reason());
             self.turn = (self.turn + 1) % self.view.pools.len();
             self.name();
         }
@@ -245,7 +276,7 @@ impl<'a> Target<'a> {
 
     async fn existing(&self, repeatable: bool) -> Option<Lease> {
         if !repeatable {
-            // What can't be sent twice gets a look at whether the backend has closed: yielding lets the runtime
+            // What can't well be sent twice gets a look at whether the backend has closed: yielding lets the runtime
             // ask the kernel, and the connection's own task hear of it, before one is taken.
             tokio::task::yield_now().await;
         }
@@ -257,9 +288,9 @@ impl<'a> Target<'a> {
         })
     }
 
-    async fn open(&self, exchange: &mut Exchange) -> Result<Lease, Failure> {
+    async fn open(&self, exchange: &mut Exchange, patience: Patience) -> Result<Lease, Failure> {
         let limits = ConnectLimits {
-            connect: self.backend.timeouts.connect,
+            connect: patience.left(Instant::now(), exchange.upload()).min(self.backend.timeouts.connect),
             write: exchange.view.snapshot.config.timeouts.idle_body,
             header_count: exchange.view.snapshot.config.limits.header_count,
         };
@@ -288,9 +319,9 @@ impl<'a> Target<'a> {
 }
 
 /// A second copy of a request, for when the connection turns out to have been closed behind our back, or the backend
-/// refuses it. A body is still one, of which the beginning is remembered.
-fn copy_of(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(request.body().remembered());
+/// refuses it. A body is still one, of which the beginning is remembered, at `most` so many bytes.
+fn copy_of(request: &Request<Upload>, most: usize) -> Request<Upload> {
+    let mut copy = Request::new(request.body().remembered(most));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
@@ -306,6 +337,7 @@ async fn send(
     lease: &mut Lease,
     request: Request<Upload>,
     backend: &Backend,
+    patience: Patience,
 ) -> Result<Result<Response<Incoming>, Failed>, Error> {
     let mut sending = pin!(lease.send(request));
     let limit = backend.timeouts.first_byte;
@@ -325,6 +357,7 @@ async fn send(
         // own.
         let since = exchange.upload().map_or(Some(sent), |upload| upload.ended());
         let due = since.map_or(now, |since| since.max(sent)) + limit;
+        let due = patience.end(exchange.upload()).map_or(due, |end| end.min(due));
         if since.is_some() && now >= due {
             return Err(Error::Backend(Failure::FirstByteTimeout));
         }
@@ -332,47 +365,37 @@ async fn send(
     }
 }
 
-/// The request for the next attempt, or the error that ends the exchange.
-fn next_attempt(
+/// What became of a request that has no answer.
+struct Lost {
+    fate: Fate,
+    failure: Failure,
+    /// The whole request, where it is still there.
+    again: Option<Request<Upload>>,
+}
+
+/// What became of it; an error where that is the visitor's own doing.
+fn lost(
     exchange: &Exchange,
     mut failed: Failed,
     lease: &Lease,
     replay: Option<Request<Upload>>,
-    idempotent: bool,
-) -> Result<Request<Upload>, Error> {
+) -> Result<Lost, Error> {
     let unsent = failed.take_message();
     let error = failed.into_error();
     if let Some(fault) = exchange.upload_fault() {
         return Err(fault);
     }
+    tracing::debug!(%error, "attempt failed");
     let failure = Failure::of_exchange(&error);
-    let lost = lease.is_reused() && failure == Failure::Closed;
+    let closed = failure == Failure::Closed;
     let fate = match &unsent {
         Some(_) => Fate::Unsent,
         None if is_refused(&error) => Fate::Unsent,
-        None if lost => Fate::LostOnReused,
-        None if failure == Failure::Closed => Fate::Reset,
+        None if closed && lease.is_reused() => Fate::LostOnReused,
+        None if closed => Fate::Reset,
         None => Fate::Failed,
     };
-    // A body is sent again only where the backend says that it did nothing with it.
-    let replay = replay.filter(|replay| fate == Fate::Unsent || replay.body().is_none());
-    let request = unsent.or_else(|| replay.and_then(rewound));
-    let attempt = Attempt { number: exchange.attempts, fate, whole: request.is_some(), idempotent };
-    let worker = &exchange.downstream.worker;
-    let affordable = || fate != Fate::Reset || worker.budget.spend(exchange.now_ms());
-    match request.filter(|_| may_follow(attempt) && affordable()) {
-        Some(request) => {
-            if fate == Fate::Reset {
-                exchange.series().failure(failure.reason());
-            }
-            exchange.series().retry(fate.reason());
-            Ok(request)
-        }
-        None => {
-            tracing::debug!(%error, "attempt failed");
-            Err(Error::Backend(failure))
-        }
-    }
+    Ok(Lost { fate, failure, again: unsent.or_else(|| replay.and_then(rewound)) })
 }
 
 fn rewound(mut replay: Request<Upload>) -> Option<Request<Upload>> {

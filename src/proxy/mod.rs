@@ -16,6 +16,7 @@ pub mod forward;
 pub mod handle;
 pub mod interim;
 pub mod link;
+pub mod patience;
 pub mod refusal;
 pub mod relay;
 pub mod reply;

@@ -1,7 +1,8 @@
 //! Whether a failed attempt may be followed by another. Pure.
 //!
 //! `forward` asks it after each failure. It must never let a request that a backend may have acted on be sent
-//! twice, unless the method says that twice is as good as once (RFC 9110 section 9.2.2).
+//! twice, unless the method says that twice is as good as once (RFC 9110 section 9.2.2); and to another backend, which
+//! may have another database, only where it says that even once changes nothing (section 9.2.1).
 
 use http::Method;
 
@@ -17,7 +18,37 @@ pub struct Attempt {
     /// Whether the whole request is still at hand: it had no body, or none of it was taken.
     pub whole: bool,
     /// Whether its method may be repeated.
-    pub idempotent: bool,
+    pub repeat: Repeat,
+}
+
+/// What a method says of being sent more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It asks for nothing but an answer (RFC 9110 section 9.2.1).
+    Safe,
+    /// Twice is as good as once (RFC 9110 section 9.2.2).
+    Idempotent,
+    /// Twice may be once too often. Unknown methods are so.
+    Never,
+}
+
+impl Repeat {
+    /// Of a method.
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE => Self::Safe,
+            Method::PUT | Method::DELETE => Self::Idempotent,
+            _ => Self::Never,
+        }
+    }
+
+    /// Whether the same backend may get it again.
+    pub fn may(self) -> bool {
+        match self {
+            Self::Safe | Self::Idempotent => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// What became of a failed attempt.
@@ -65,46 +96,62 @@ pub const REASONS: [&str; 5] = [
 pub fn may_follow(attempt: Attempt) -> bool {
     let safe = match attempt.fate {
         Fate::NotConnected | Fate::Unsent => true,
-        Fate::LostOnReused | Fate::Reset => attempt.idempotent,
+        Fate::LostOnReused | Fate::Reset => attempt.repeat.may(),
         Fate::Failed => false,
     };
     safe && attempt.whole && attempt.number < ATTEMPTS
 }
 
-/// Methods that may be repeated (RFC 9110 section 9.2.2). Unknown ones may not.
-pub fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    )
+/// Whether another backend is a better place for the next: this one has lost the request twice, and asking elsewhere
+/// changes nothing there.
+pub fn may_leave(attempt: Attempt) -> bool {
+    attempt.fate == Fate::Reset && attempt.whole && attempt.repeat == Repeat::Safe && attempt.number > 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SAFE: Repeat = Repeat::Safe;
+    const IDEMPOTENT: Repeat = Repeat::Idempotent;
+    const NEVER: Repeat = Repeat::Never;
+
     #[test]
     fn only_what_can_do_no_harm_is_sent_again() {
-        let attempt = |number, fate, whole, idempotent| Attempt { number, fate, whole, idempotent };
-        for (attempt, again) in [
-            (attempt(1, Fate::NotConnected, true, false), true),
-            (attempt(1, Fate::Unsent, true, false), true),
-            (attempt(1, Fate::Unsent, false, false), false),
-            (attempt(1, Fate::LostOnReused, true, true), true),
-            (attempt(1, Fate::LostOnReused, true, false), false),
-            (attempt(1, Fate::LostOnReused, false, true), false),
-            (attempt(1, Fate::Failed, true, true), false),
-            (attempt(ATTEMPTS - 1, Fate::Unsent, true, true), true),
-            (attempt(ATTEMPTS, Fate::Unsent, true, true), false),
+        let attempt = |number, fate, whole, repeat| Attempt { number, fate, whole, repeat };
+        for (attempt, again, elsewhere) in [
+            (attempt(1, Fate::NotConnected, true, NEVER), true, false),
+            (attempt(1, Fate::Unsent, true, NEVER), true, false),
+            (attempt(1, Fate::Unsent, false, NEVER), false, false),
+            (attempt(1, Fate::LostOnReused, true, SAFE), true, false),
+            (attempt(1, Fate::LostOnReused, true, IDEMPOTENT), true, false),
+            (attempt(1, Fate::LostOnReused, true, NEVER), false, false),
+            (attempt(1, Fate::LostOnReused, false, SAFE), false, false),
+            (attempt(1, Fate::Reset, true, SAFE), true, false),
+            (attempt(2, Fate::Reset, true, SAFE), true, true),
+            (attempt(ATTEMPTS, Fate::Reset, true, SAFE), false, true),
+            (attempt(2, Fate::Reset, false, SAFE), false, false),
+            (attempt(2, Fate::Reset, true, IDEMPOTENT), true, false),
+            (attempt(2, Fate::Reset, true, NEVER), false, false),
+            (attempt(2, Fate::LostOnReused, true, SAFE), true, false),
+            (attempt(1, Fate::Failed, true, SAFE), false, false),
+            (attempt(ATTEMPTS - 1, Fate::Unsent, true, SAFE), true, false),
+            (attempt(ATTEMPTS, Fate::Unsent, true, SAFE), false, false),
         ] {
-            assert_eq!(may_follow(attempt), again, "{attempt:?}");
+            assert_eq!((may_follow(attempt), may_leave(attempt)), (again, elsewhere), "{attempt:?}");
         }
     }
 
     #[test]
-    fn writing_methods_are_not_idempotent() {
-        for method in ["POST", "PATCH", "CONNECT", "BREW", "get"] {
-            assert!(!is_idempotent(&Method::from_bytes(method.as_bytes()).unwrap()), "{method}");
+    fn methods_say_how_often() {
+        for (methods, repeat) in [
+            ("GET HEAD OPTIONS TRACE", SAFE),
+            ("PUT DELETE", IDEMPOTENT),
+            ("POST PATCH CONNECT BREW get", NEVER),
+        ] {
+            for method in methods.split(' ') {
+                assert_eq!(Repeat::of(&Method::from_bytes(method.as_bytes()).unwrap()), repeat, "{method}");
+            }
         }
     }
 }

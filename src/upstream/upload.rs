@@ -3,7 +3,7 @@
 //!
 //! hyper's client polls it when the backend takes more, which is the whole of our backpressure.
 //! `proxy::forward` makes it and reads from its [`UploadState`] how it went. It must never hold more than the
-//! frame at hand, and, over HTTP/2, its beginning for as long as a backend may refuse it.
+//! frame at hand, and its beginning for as long as it may have to be sent again.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::config::limits::{CONTINUE_WAIT, HTTP2_REPLAY};
+use crate::config::limits::CONTINUE_WAIT;
 use crate::headers::outgoing;
 use crate::upstream::stall::Stall;
 use crate::upstream::streams::Stream;
@@ -62,11 +62,10 @@ impl Upload {
         self.0.is_none()
     }
 
-    /// A second hold on the same body, which from now on remembers its first [`HTTP2_REPLAY`] bytes, for
-    /// [`Self::rewind`].
-    pub fn remembered(&self) -> Self {
+    /// A second hold on the same body, which from now on remembers its first `most` bytes, for [`Self::rewind`].
+    pub fn remembered(&self, most: usize) -> Self {
         let Some(Handle { streaming, run }) = &self.0 else { return Self::none() };
-        streaming.borrow_mut().begin.get_or_insert_default();
+        streaming.borrow_mut().begin.get_or_insert_with(|| Begin { most, ..Begin::default() });
         Self(Some(Handle { streaming: Rc::clone(streaming), run: *run }))
     }
 
@@ -201,6 +200,8 @@ struct Begin {
     data: Vec<Bytes>,
     trailers: Option<HeaderMap>,
     bytes: usize,
+    /// How many are kept.
+    most: usize,
     /// Frames of `data` that the attempt at hand has read.
     read: usize,
     /// Whether it has read the trailers.
@@ -238,7 +239,7 @@ impl Begin {
             self.ended = true;
         }
         // Many empty or tiny frames cost more than their bytes.
-        if self.bytes > HTTP2_REPLAY || self.data.len() > HTTP2_REPLAY / 256 {
+        if self.bytes > self.most || self.data.len() > 1 + self.most / 256 {
             *self = Self { partial: true, ..Self::default() };
         }
     }

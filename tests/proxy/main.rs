@@ -13,6 +13,7 @@
 mod kit;
 
 mod asking;
+mod attempts;
 mod challenges;
 mod cli;
 mod connections;

@@ -23,6 +23,7 @@ pub(in crate::config) fn limits(file: &mut Section<'_>, notes: &mut Notes<'_>) -
     }
     let header_count = section.read("header_count", notes, kinds::whole(limits::HEADER_COUNT));
     let body_size = section.read("body_size", notes, kinds::size(1..=u64::MAX));
+    let replay_size = bytes(&mut section, "replay_size", limits::REPLAY_SIZE, notes);
     let connections = section.read("connections", notes, kinds::whole(limits::CONNECTIONS));
     let pool_idle = section.read("pool_idle", notes, kinds::whole(limits::POOL_IDLE_COUNT));
     section.finish(notes);
@@ -31,6 +32,7 @@ pub(in crate::config) fn limits(file: &mut Section<'_>, notes: &mut Notes<'_>) -
         target_size: target_size.unwrap_or(default.target_size.min(head_size)),
         header_count: header_count.unwrap_or(default.header_count),
         body_size: body_size.or(default.body_size),
+        replay_size: replay_size.unwrap_or(default.replay_size),
         connections: connections.unwrap_or(default.connections),
         pool_idle: pool_idle.unwrap_or(default.pool_idle),
     }
