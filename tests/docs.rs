@@ -19,7 +19,7 @@ use crossfade::proxy::refusal::Refusal;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_crossfade");
 /// The pages for users: what they show must work.
-const PAGES: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
+const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
 /// How long a started program may take for a line; a name that can't be looked up takes two seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
