@@ -314,6 +314,10 @@ pub const PLATFORM_IDLE: Duration = Duration::from_secs(60);
 pub const COMMANDS: usize = 16;
 /// Connections on their way from one worker to another; beyond it they stay where they were accepted.
 pub const HANDED: usize = 1024;
+/// Bytes of a request line beside its target: the longest method that is registered has 17.
+pub const LINE_BESIDE_TARGET: usize = 512;
+/// Digits of a chunk's size: what 64 bits have. More are zeros, for ever if nobody counts.
+pub const CHUNK_DIGITS: u8 = 16;
 /// Bytes of chunk extensions in one body: nobody uses them, attackers do.
 pub const CHUNK_EXTENSION: u16 = 4 * 1024;
 /// Bytes of a trailer section: those of hyper.

@@ -4,14 +4,17 @@
 //! `server::framing` runs it over a visitor's chunked bodies; hyper decodes them after it. Pure. It must
 //! never accept a form that another implementation reads differently.
 
-use crate::config::limits::{CHUNK_EXTENSION, TRAILERS};
+use crate::config::limits::{CHUNK_DIGITS, CHUNK_EXTENSION, TRAILERS};
 use crate::proxy::refusal::Refusal;
+use crate::server::extension::Extension;
+use crate::server::octets::{is_control, is_token};
 
 /// Where in a chunked body the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunked {
     state: State,
     size: u64,
+    digits: u8,
     extension: u16,
     trailer: u16,
 }
@@ -20,12 +23,13 @@ pub struct Chunked {
 enum State {
     SizeStart,
     Size,
-    Extension,
+    Extension(Extension),
     SizeLf,
     Data,
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -35,7 +39,7 @@ enum State {
 impl Chunked {
     /// Before the first chunk's size.
     pub const fn at_start() -> Self {
-        Self { state: State::SizeStart, size: 0, extension: 0, trailer: 0 }
+        Self { state: State::SizeStart, size: 0, digits: 0, extension: 0, trailer: 0 }
     }
 
     /// How many of `bytes` belong to the body, and whether it ends with them.
@@ -66,38 +70,45 @@ impl Chunked {
             (State::SizeStart | State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 self.size_digit(byte)
             }
-            (State::Size, b';') => Some(State::Extension),
-            (State::Size | State::Extension, b'\r') => Some(State::SizeLf),
-            (State::Extension, _) if is_text(byte) => {
+            (State::Size, b';') => Some(State::Extension(Extension::Begin)),
+            (State::Size, b'\r') => Some(State::SizeLf),
+            (State::Extension(extension), b'\r') => extension.may_end().then_some(State::SizeLf),
+            (State::Extension(extension), _) => {
                 self.extension = self.extension.checked_add(1).filter(|bytes| *bytes <= CHUNK_EXTENSION)?;
-                Some(State::Extension)
+                extension.after(byte).map(State::Extension)
             }
             (State::SizeLf, b'\n') => Some(if self.size == 0 { State::TrailerStart } else { State::Data }),
             (State::DataCr, b'\r') => Some(State::DataLf),
-            (State::DataLf, b'\n') => Some(State::SizeStart),
-            (State::TrailerStart, b'\r') => Some(State::EndLf),
-            (State::TrailerStart, b' ' | b'\t' | b':') => None,
-            (State::Trailer, b'\r') => Some(State::TrailerLf),
-            (State::TrailerStart | State::Trailer, _) if is_text(byte) => {
-                self.trailer = self.trailer.checked_add(1).filter(|bytes| *bytes <= TRAILERS)?;
-                Some(State::Trailer)
+            (State::DataLf, b'\n') => {
+                self.digits = 0;
+                Some(State::SizeStart)
             }
+            (State::TrailerStart, b'\r') => Some(State::EndLf),
+            (State::Trailer, b'\r') => Some(State::TrailerLf),
+            (State::TrailerName, b':') => Some(State::Trailer),
+            (State::TrailerStart | State::TrailerName, _) if is_token(byte) => {
+                self.trailer(State::TrailerName)
+            }
+            (State::Trailer, _) if !is_control(byte) => self.trailer(State::Trailer),
             (State::TrailerLf, b'\n') => Some(State::TrailerStart),
             (State::EndLf, b'\n') => Some(State::End),
             _ => None,
         }
     }
 
+    /// One more byte of the trailer section.
+    fn trailer(&mut self, state: State) -> Option<State> {
+        self.trailer = self.trailer.checked_add(1).filter(|bytes| *bytes <= TRAILERS)?;
+        Some(state)
+    }
+
     fn size_digit(&mut self, byte: u8) -> Option<State> {
+        self.digits = self.digits.checked_add(1).filter(|digits| *digits <= CHUNK_DIGITS)?;
         let digit = char::from(byte).to_digit(16)?;
         // Below 2^53, as Content-Length: more is an overflow somewhere behind us.
         self.size = Some(self.size << 4 | u64::from(digit)).filter(|size| *size < 1 << 53)?;
         Some(State::Size)
     }
-}
-
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }
 
 #[cfg(test)]
@@ -152,6 +163,12 @@ mod tests {
             "0\r\nX: 1\n\r\n",
             "0\r\n folded\r\n\r\n",
             "0\r\n: nameless\r\n\r\n",
+            "0\r\nnocolon\r\n\r\n",
+            "0\r\nX : 1\r\n\r\n",
+            "0\r\nX(y): 1\r\n\r\n",
+            "5;a=\"b\r\nhello\r\n0\r\n\r\n",
+            "5;\r\nhello\r\n0\r\n\r\n",
+            "00000000000000005\r\nhello\r\n0\r\n\r\n",
             long_extension.as_str(),
             long_trailer.as_str(),
         ] {
