@@ -24,6 +24,7 @@ mod drain;
 mod failover;
 mod failures;
 mod forwarding;
+mod framing;
 mod headers;
 mod http2_attacks;
 mod http2_bounds;
