@@ -41,6 +41,26 @@ impl Default for Limits {
     }
 }
 
+/// How much a backend is asked at a time, over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Requests that it works on. 1024: more than one copy of an app answers at a time, and a bound on what a stampede
+    /// makes it hold.
+    pub in_flight: usize,
+    /// Requests beyond those that wait for their turn; 0 means none. 256: what a backend answers within moments.
+    pub queue: usize,
+    /// How long one of them waits (503). 5 s: whoever looks at a page has gone by then.
+    pub queue_timeout: Duration,
+    /// Whether the bound goes down to what the backend answers in good time.
+    pub adaptive: bool,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { in_flight: 1024, queue: 256, queue_timeout: Duration::from_secs(5), adaptive: false }
+    }
+}
+
 /// Bounds on waiting for visitors and for whole exchanges; those for one backend stand with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -269,6 +289,14 @@ pub const RETRIES_PER_SECOND: f64 = 3.0;
 pub const RETRIES_MOST: f64 = 256.0;
 /// Attempts of one request: the first, and those that follow a connection the backend had just closed.
 pub const ATTEMPTS: u32 = 3;
+/// Who waits for a backend looks this often whether another worker has given a place free; its own tells at once.
+pub const QUEUE_LOOK: Duration = Duration::from_millis(5);
+/// A worker leaves a free place to another whose first in the queue came so much earlier than its own,
+pub const QUEUE_LENIENCE: Duration = Duration::from_millis(10);
+/// … but not more often than this in a row: the other may be busy, and the place lies idle meanwhile.
+pub const QUEUE_PASSES: u8 = 2;
+/// Seconds after which who was shed is asked to come again (`Retry-After`), by chance, so that not all do at once.
+pub const SHED_RETRY: RangeInclusive<u64> = 1..=4;
 /// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted
 /// and dropped.
 pub const ACCESS_LOG_QUEUE: usize = 256;
@@ -295,6 +323,10 @@ pub const HEADER_COUNT: RangeInclusive<usize> = 1..=1000;
 pub const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 /// What `[limits] pool_idle` may be; 0 keeps none.
 pub const POOL_IDLE_COUNT: RangeInclusive<usize> = 0..=10_000;
+/// What `max_in_flight` of a backend may be.
+pub const IN_FLIGHT: RangeInclusive<usize> = 1..=100_000;
+/// What `max_queue` of a backend may be; each holds a request's head.
+pub const QUEUE: RangeInclusive<usize> = 0..=100_000;
 /// Characters of a path: as Linux.
 pub const PATH_SIZE: usize = 4096;
 /// What `[server] workers` may be at most; more threads than cores only cost.

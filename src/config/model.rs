@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::limits::{Limits, Timeouts};
+use crate::config::limits::{Capacity, Limits, Timeouts};
 use crate::headers::origin::Trust;
 use crate::routing::pattern::{HostPattern, PathPrefix};
 use crate::split::{Pin, Sticky, Weights};
@@ -204,6 +204,8 @@ pub struct Backend {
     pub http2: Http2,
     /// How long to wait for it.
     pub timeouts: BackendTimeouts,
+    /// How much it is asked at a time.
+    pub capacity: Capacity,
 }
 
 /// Where one endpoint is.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::address;
-use crate::config::limits::{self, Limits, Timeouts};
+use crate::config::limits::{self, Capacity, Limits, Timeouts};
 use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
     AccessFormat, AccessLog, Backend, BackendIndex, Config, EndpointUrl, Failover, HostPolicy, Http2,
@@ -134,6 +134,7 @@ fn backend(name: &'static str, url: EndpointUrl) -> Backend {
         ca_file: None,
         http2: Http2::default(),
         timeouts: timeouts_of_platform(platform),
+        capacity: Capacity::default(),
     }
 }
 

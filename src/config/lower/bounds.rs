@@ -1,13 +1,13 @@
-//! `[limits]` and `[timeouts]`: what the file says over the defaults of `limits`.
+//! `[limits]`, `[timeouts]` and the capacity of a backend: what the file says over the defaults of `limits`.
 //!
 //! `lower` calls it. It must never let a bound be switched off: each has a least and a most.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::file::Section;
+use crate::config::file::{Section, Value};
 use crate::config::kinds;
-use crate::config::limits::{self, Limits, Timeouts};
+use crate::config::limits::{self, Capacity, Limits, Timeouts};
 use crate::config::problem::{Fault, Notes};
 
 /// `[limits]`.
@@ -52,6 +52,21 @@ pub(in crate::config) fn timeouts(file: &mut Section<'_>, notes: &mut Notes<'_>)
     };
     section.finish(notes);
     timeouts
+}
+
+/// How much a backend is asked at a time.
+pub(in crate::config) fn capacity(section: &mut Section<'_>, notes: &mut Notes<'_>) -> Capacity {
+    let default = Capacity::default();
+    let in_flight = section.read("max_in_flight", notes, kinds::whole(limits::IN_FLIGHT));
+    let queue = section.read("max_queue", notes, kinds::whole(limits::QUEUE));
+    let queue_timeout = waiting(section, "queue_timeout", notes);
+    let adaptive = section.read("adaptive_concurrency", notes, Value::flag);
+    Capacity {
+        in_flight: in_flight.unwrap_or(default.in_flight),
+        queue: queue.unwrap_or(default.queue),
+        queue_timeout: queue_timeout.unwrap_or(default.queue_timeout),
+        adaptive: adaptive.unwrap_or(default.adaptive),
+    }
 }
 
 /// A wait of at least a millisecond and at most a week: nothing waits for ever.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BACKEND, ROUTE, SERVER, backend, env, route, server, top};
-use crate::config::limits::{Limits, Timeouts};
+use crate::config::limits::{Capacity, Limits, Timeouts};
 use crate::config::load;
 use crate::config::model::{
     AccessFormat, AccessLog, BackendIndex, Config, EndpointUrl, HostPolicy, LogTarget, Platform, Scheme,
@@ -42,6 +42,15 @@ fn platforms_bring_their_timeouts_and_the_file_overrules_them() {
     assert_eq!(timeouts("platform = \"heroku\"").pool_idle, Duration::from_secs(50));
     let own = timeouts("platform = \"heroku\"\nfirst_byte_timeout = \"3s\"\nconnect_timeout = \"250ms\"");
     assert_eq!((own.first_byte, own.connect), (Duration::from_secs(3), Duration::from_millis(250)));
+}
+
+#[test]
+fn a_backends_capacity_is_what_it_says_and_else_the_default() {
+    let capacity = |lines: &str| config(&backend(lines)).backends[0].capacity;
+    assert_eq!(capacity(""), Capacity::default());
+    let own = "max_in_flight = 7\nmax_queue = 0\nqueue_timeout = \"50ms\"\nadaptive_concurrency = true";
+    let queue_timeout = Duration::from_millis(50);
+    assert_eq!(capacity(own), Capacity { in_flight: 7, queue: 0, queue_timeout, adaptive: true });
 }
 
 #[test]
