@@ -28,8 +28,7 @@ use crate::control::command::{Asked, Commands};
 use crate::control::controller::{Beginning, Controller};
 use crate::control::names::keep_addresses_fresh;
 use crate::control::status::{Status, Statuses, Watching};
-use crate::proxy::error::Failure;
-use crate::proxy::refusal::Refusal;
+use crate::proxy::error::{Failure, REJECTIONS};
 use crate::proxy::retry;
 use crate::server::balance::Balance;
 use crate::server::drain::{Drain, Draining};
@@ -202,7 +201,7 @@ fn start_workers(
 
 /// The reasons that metrics know from the start.
 fn reasons() -> Reasons {
-    Reasons { failures: &Failure::REASONS, retries: &retry::REASONS, rejections: &Refusal::REASONS }
+    Reasons { failures: &Failure::REASONS, retries: &retry::REASONS, rejections: &REJECTIONS }
 }
 
 /// Starts what orders certificates, and tells it with each revision what is wanted.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crossfade::config::{Loaded, load};
 use crossfade::proxy::error::{Error, Failure};
 use crossfade::proxy::refusal::Refusal;
+use crossfade::proxy::shed::Shed;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_crossfade");
 /// The pages for users: what they show must work.
@@ -89,7 +90,7 @@ fn every_run_shown_serves_and_ends_by_a_signal() {
 fn every_reason_has_its_row_with_its_status_and_no_row_is_left_over() {
     assert_eq!(FAILURES.map(Failure::reason), Failure::REASONS, "the list here is the program's");
     let errors = Refusal::ALL.map(Error::Refused).into_iter().chain(FAILURES.map(Error::Backend));
-    let errors = errors.chain([Error::Maintenance]);
+    let errors = errors.chain(Shed::ALL.map(Error::Shed)).chain([Error::Maintenance]);
     let expected: BTreeSet<(String, String)> =
         errors.map(|error| (error.reason().to_owned(), error.status().as_u16().to_string())).collect();
     let shown: BTreeSet<(String, String)> = reason_rows().into_iter().collect();

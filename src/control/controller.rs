@@ -399,6 +399,7 @@ impl Controller {
         });
         let shares: Vec<Share<'_>> = shares.collect();
         self.outlets.metrics.reconcile(&shares);
+        self.outlets.metrics.loads(snapshot.loads().collect());
         self.outlets.metrics.revision(snapshot.revision);
         self.outlets.metrics.overridden(self.overrides.since());
     }

@@ -9,6 +9,7 @@ use std::io;
 use http::StatusCode;
 
 use crate::proxy::refusal::Refusal;
+use crate::proxy::shed::Shed;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::http2::is_malformed;
 
@@ -24,10 +25,27 @@ pub enum Error {
     /// The route is in maintenance.
     #[error("the route is in maintenance")]
     Maintenance,
+    /// There is no room for it.
+    #[error("the request was shed: {}", .0.reason())]
+    Shed(Shed),
     /// It is the backend.
     #[error("the backend failed: {}", .0.reason())]
     Backend(Failure),
 }
+
+/// Every reason for which we answer instead of a backend, as it is counted for the process.
+pub const REJECTIONS: [&str; Refusal::REASONS.len() + Shed::ALL.len()] = {
+    let mut reasons = [""; Refusal::REASONS.len() + Shed::ALL.len()];
+    let mut at = 0;
+    while at < reasons.len() {
+        reasons[at] = match at.checked_sub(Refusal::REASONS.len()) {
+            Some(shed) => Shed::ALL[shed].reason(),
+            None => Refusal::REASONS[at],
+        };
+        at += 1;
+    }
+    reasons
+};
 
 impl Error {
     /// The status it is answered with.
@@ -36,7 +54,7 @@ impl Error {
             Self::Refused(refusal) => refusal.status(),
             // The method and the body are to come again (RFC 9110 section 15.4.9).
             Self::Moved => StatusCode::PERMANENT_REDIRECT,
-            Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Maintenance | Self::Shed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Backend(failure) => failure.status(),
         }
     }
@@ -47,6 +65,7 @@ impl Error {
             Self::Refused(refusal) => refusal.reason(),
             Self::Moved => "https",
             Self::Maintenance => "maintenance",
+            Self::Shed(shed) => shed.reason(),
             Self::Backend(failure) => failure.reason(),
         }
     }
@@ -55,7 +74,7 @@ impl Error {
     pub fn closes(self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.closes(),
-            Self::Moved | Self::Maintenance | Self::Backend(_) => false,
+            Self::Moved | Self::Maintenance | Self::Shed(_) | Self::Backend(_) => false,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::config::model::BackendIndex;
 use crate::headers::outgoing;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::error::{Error, Failure};
+use crate::proxy::gate::Permit;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::retry::{FAILOVER, Fate};
 use crate::proxy::view::View;
@@ -56,6 +57,8 @@ pub struct Exchange {
     location: Option<HeaderValue>,
     client: IpAddr,
     place: Option<Place>,
+    /// Its place at the backend, as long as that works on it.
+    permit: Option<Permit>,
     upload: Option<Rc<UploadState>>,
     status: u16,
     reason: Option<&'static str>,
@@ -99,6 +102,7 @@ impl Exchange {
             location: None,
             client: downstream.peer.address,
             place: None,
+            permit: None,
             upload: None,
             status: VISITOR_GONE,
             reason: None,
@@ -159,6 +163,16 @@ impl Exchange {
         may
     }
 
+    /// The backend works on it from now on.
+    pub fn enters(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    /// No backend works on it any more.
+    pub fn leaves(&mut self) {
+        self.permit = None;
+    }
+
     /// The backend that it goes to; nothing before that is known.
     pub fn backend(&self) -> Option<BackendIndex> {
         let place = self.place.as_ref()?;
@@ -194,11 +208,15 @@ impl Exchange {
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.series().first_byte(took);
+        if !status.is_server_error() {
+            self.counts_for_its_backend();
+        }
     }
 
     /// It is a tunnel from now on: no request in flight, and as one it took until now.
     pub fn switched(&mut self) {
         self.switched = Some(self.started.elapsed());
+        self.leaves();
         let open = self.series().tunnel();
         if let Some(place) = &mut self.place {
             place._open = open;
@@ -229,6 +247,10 @@ impl Exchange {
     pub fn failed(&mut self, error: Error) {
         self.status = error.status().as_u16();
         self.reason = Some(error.reason());
+        if error == Error::Backend(Failure::FirstByteTimeout) {
+            self.counts_for_its_backend();
+        }
+        self.leaves();
         self.blame(error);
     }
 
@@ -255,6 +277,7 @@ impl Exchange {
     /// The response is whole.
     pub fn complete(&mut self) {
         self.whole = true;
+        self.leaves();
     }
 
     /// Whether its visitor speaks HTTP/1.
@@ -297,8 +320,17 @@ impl Exchange {
     fn blame(&self, error: Error) {
         match error {
             Error::Refused(refusal) => self.downstream.worker.metrics.rejected(refusal.reason()),
+            Error::Shed(shed) => self.downstream.worker.metrics.rejected(shed.reason()),
             Error::Backend(failure) => self.series().failure(failure.reason()),
             Error::Moved | Error::Maintenance => {}
+        }
+    }
+
+    /// How long its backend took says how much that has to do; but not while the visitor still sends.
+    fn counts_for_its_backend(&self) {
+        let sent = self.upload.as_ref().map(|upload| upload.ended());
+        if let (Some(permit), None | Some(Some(_))) = (&self.permit, sent) {
+            permit.answered(sent.flatten());
         }
     }
 

@@ -21,6 +21,7 @@ use crate::config::model::BackendIndex;
 use crate::headers::{hop_by_hop, upgrade};
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::gate;
 use crate::proxy::patience::Patience;
 use crate::proxy::retry::{Attempt, Fate, Repeat, may_follow, may_leave};
 use crate::proxy::view::{BackendView, View};
@@ -62,6 +63,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
     let view = Rc::clone(&exchange.view);
     let mut target = Target::new(&view, outbound.backend, outbound.visitor_host.clone(), exchange.upgrades);
     let repeat = Repeat::of(&outbound.method);
+    gate::enter(exchange, outbound.backend).await?;
     let (mut request, go_ahead) = outbound.into_request(exchange);
     let patience = Patience::of(&target.backend.timeouts, Instant::now());
     loop {
@@ -70,6 +72,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
             Ok(lease) => lease,
             Err(failure) => {
                 let backend = exchange.falls_back(failure).ok_or(Error::Backend(failure))?;
+                gate::enter(exchange, backend).await?;
                 target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
                 continue;
             }
@@ -102,6 +105,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         if may_leave(attempt)
             && let Some(backend) = exchange.falls_back(failure)
         {
+            gate::enter(exchange, backend).await?;
             target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
         } else if may_follow(attempt) && exchange.tries_again(fate, failure) {
             target.fresh = true;

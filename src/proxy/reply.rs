@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::config::limits::MAINTENANCE_RETRY;
+use crate::config::limits::{MAINTENANCE_RETRY, SHED_RETRY};
 use crate::headers::names;
 use crate::proxy::answer::Answer;
 use crate::proxy::error::Error;
@@ -19,6 +19,11 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     let id = exchange.request_id.clone();
     let json = exchange.prefers_json();
     let (location, http1) = (exchange.location().cloned(), exchange.is_http1());
+    let retry_after = match error {
+        Error::Maintenance => Some(MAINTENANCE_RETRY.as_secs()),
+        Error::Shed(_) => Some(exchange.downstream.worker.any_of(SHED_RETRY)),
+        Error::Refused(_) | Error::Moved | Error::Backend(_) => None,
+    };
     let text = text(error, id.to_str().unwrap_or_default(), json);
     let length = text.len();
     let mut response = Response::new(Answer::of_ours(exchange, Bytes::from(text)));
@@ -37,8 +42,8 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    if error == Error::Maintenance {
-        headers.insert(RETRY_AFTER, HeaderValue::from(MAINTENANCE_RETRY.as_secs()));
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if error.closes() && http1 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -68,6 +73,7 @@ fn advice(error: Error) -> &'static str {
     match (error, error.status()) {
         (Error::Moved, _) => "This site is at https://.",
         (Error::Maintenance, _) => "This site is being worked on. Please come back in a moment.",
+        (Error::Shed(_), _) => "More people are here than this site can serve. Please try again in a moment.",
         (Error::Backend(_), StatusCode::GATEWAY_TIMEOUT) => {
             "The site took too long to answer. Please try again in a moment."
         }

@@ -1,14 +1,16 @@
 //! A worker's own side of a snapshot: what requests count, remember and reuse without another thread.
 //!
-//! `proxy::worker` makes one when it meets a new snapshot, and carries over what goes on: the exact sequences
-//! and the pools. It must never be seen by two threads.
+//! `proxy::worker` makes one when it meets a new snapshot, and carries over what goes on: the exact sequences,
+//! the pools and the queues. It must never be seen by two threads.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::config::limits::Capacity;
 use crate::config::model::{self, Name};
+use crate::proxy::gate::Gate;
 use crate::snapshot::{self, Snapshot};
 use crate::split::{FreshBuckets, Sequence};
 use crate::telemetry::metrics::Metrics;
@@ -42,7 +44,8 @@ impl View {
         let bound = snapshot.config.limits.pool_idle;
         let backend = |(model, backend): (&model::Backend, &snapshot::Backend)| BackendView {
             pools: backend.endpoints.iter().map(|endpoint| before.pool(endpoint, bound)).collect(),
-            turn: Cell::new(before.turns.get(&model.name).copied().unwrap_or_default()),
+            turn: Cell::new(before.backends.get(&model.name).map_or(0, |backend| backend.turn.get())),
+            gate: before.gate(&model.name, backend, model.capacity),
             series: metrics.backend(model.name.as_str()),
         };
         let backends = snapshot.config.backends.iter().zip(&snapshot.backends).map(backend).collect();
@@ -70,7 +73,7 @@ pub struct Spread {
 struct Known<'a> {
     routes: HashMap<&'a Name, (&'a RouteView, &'a [Name])>,
     pools: HashMap<u64, &'a Rc<Pool>>,
-    turns: HashMap<&'a Name, usize>,
+    backends: HashMap<&'a Name, &'a BackendView>,
 }
 
 impl<'a> Known<'a> {
@@ -79,11 +82,21 @@ impl<'a> Known<'a> {
         let names = snapshot.config.routes.iter().map(|route| &route.name);
         let routes = view.routes.iter().zip(snapshot.routes.iter().map(|route| route.names.as_slice()));
         let pools = view.backends.iter().flat_map(|backend| &backend.pools);
-        let turns = snapshot.config.backends.iter().map(|backend| &backend.name);
+        let backends = snapshot.config.backends.iter().map(|backend| &backend.name);
         Self {
             routes: names.zip(routes).collect(),
             pools: pools.map(|pool| (pool.endpoint().id, pool)).collect(),
-            turns: turns.zip(view.backends.iter().map(|backend| backend.turn.get())).collect(),
+            backends: backends.zip(&view.backends).collect(),
+        }
+    }
+
+    fn gate(&self, name: &Name, backend: &snapshot::Backend, capacity: Capacity) -> Rc<Gate> {
+        match self.backends.get(name).filter(|before| before.gate.is_of(&backend.load)) {
+            Some(before) => {
+                before.gate.bound_by(capacity);
+                Rc::clone(&before.gate)
+            }
+            None => Rc::new(Gate::new(Arc::clone(&backend.load), capacity)),
         }
     }
 
@@ -139,6 +152,8 @@ pub struct BackendView {
     pub pools: Vec<Rc<Pool>>,
     /// Which endpoint is next.
     pub turn: Cell<usize>,
+    /// Lets so many requests in at a time.
+    pub gate: Rc<Gate>,
     /// Counts of connecting.
     pub series: BackendSeries,
 }

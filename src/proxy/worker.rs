@@ -4,6 +4,7 @@
 //! say comes by the published snapshot.
 
 use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -115,6 +116,11 @@ impl Worker {
         let bits = self.random.borrow_mut().u128(..);
         let text: [u8; 32] = std::array::from_fn(|at| HEX[((bits >> (at * 4)) & 0xf) as usize]);
         HeaderValue::from_bytes(&text).expect("hex digits are a field value")
+    }
+
+    /// One of these numbers, by chance.
+    pub fn any_of(&self, range: RangeInclusive<u64>) -> u64 {
+        self.random.borrow_mut().u64(range)
     }
 
     /// A key for a WebSocket's handshake: 16 random bytes in base64 (RFC 6455 section 4.1).

@@ -16,8 +16,10 @@ use rustls::pki_types::ServerName;
 use crate::config::model::{self, BackendIndex, Config, EndpointUrl, HostPolicy, Name};
 use crate::routing::Router;
 use crate::snapshot::registry::{Registry, RegistryError};
+use crate::telemetry::loads::Carried;
 use crate::tls::certificate::Certificate;
 use crate::upstream::endpoint::{Endpoint, sni};
+use crate::upstream::load::Load;
 
 /// What serves requests.
 #[derive(Debug)]
@@ -91,6 +93,15 @@ impl Snapshot {
         })
     }
 
+    /// What all backends carry.
+    pub fn loads(&self) -> impl Iterator<Item = Carried> {
+        self.config.backends.iter().zip(&self.backends).map(|(model, backend)| Carried {
+            backend: model.name.to_string(),
+            load: Arc::clone(&backend.load),
+            capacity: model.capacity,
+        })
+    }
+
     /// The endpoints of all backends.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.backends.iter().flat_map(|backend| &backend.endpoints)
@@ -124,6 +135,8 @@ pub struct Backend {
     pub authorities: Vec<String>,
     /// How long to wait for it.
     pub timeouts: model::BackendTimeouts,
+    /// What it carries over all workers.
+    pub load: Arc<Load>,
 }
 
 impl Backend {
@@ -145,7 +158,8 @@ impl Backend {
             Host::Fixed(host) => sni(host),
             Host::Own | Host::Preserve => None,
         };
-        Ok(Self { endpoints, host, server_name, authorities, timeouts: backend.timeouts })
+        let load = registry.load(&backend.name);
+        Ok(Self { endpoints, host, server_name, authorities, timeouts: backend.timeouts, load })
     }
 
     /// The longest that an idle connection to it is kept.

@@ -1,4 +1,5 @@
-//! What outlives snapshots: endpoints with their addresses, and TLS configurations with their session caches.
+//! What outlives snapshots: endpoints with their addresses, TLS configurations with their session caches, and what
+//! backends carry.
 //!
 //! The Controller compiles with it, so that a reload finds again what it doesn't change, and workers keep
 //! their pools. It must never keep what no snapshot uses any more.
@@ -6,24 +7,26 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::model::{Backend, CertificateFiles, EndpointUrl, Http2, Scheme, Tls};
+use crate::config::model::{Backend, CertificateFiles, EndpointUrl, Http2, Name, Scheme, Tls};
 use crate::source::file::read_regular;
 use crate::tls::certificate::{Certificate, CertificateError};
 use crate::tls::serving::{self, ServingError};
 use crate::tls::store::Store;
 use crate::upstream::endpoint::{Endpoint, InvalidEndpoint};
+use crate::upstream::load::Load;
 use crate::upstream::tls::{self, TlsError};
 
-/// Endpoints and TLS configurations by identity.
+/// Endpoints, TLS configurations and loads by identity.
 #[derive(Debug, Default)]
 pub struct Registry {
     next_id: u64,
     endpoints: HashMap<(EndpointUrl, Http2, usize), Weak<Endpoint>>,
     tls: HashMap<(Option<Authorities>, Http2), Weak<ClientConfig>>,
+    loads: HashMap<Name, Weak<Load>>,
     store: Store,
     serving: Option<(Serving, Arc<ServerConfig>)>,
 }
@@ -81,6 +84,17 @@ impl Registry {
         };
         self.tls.insert(key, Arc::downgrade(&config));
         Ok(Some(config))
+    }
+
+    /// What the backend of this name carries, wherever it is now.
+    pub fn load(&mut self, name: &Name) -> Arc<Load> {
+        self.loads.retain(|_, load| load.strong_count() > 0);
+        if let Some(known) = self.loads.get(name).and_then(Weak::upgrade) {
+            return known;
+        }
+        let load = Arc::new(Load::new(Instant::now()));
+        self.loads.insert(name.clone(), Arc::downgrade(&load));
+        load
     }
 
     /// The endpoint of a URL, the same as before where it is in use already in the same way.

@@ -58,8 +58,10 @@ pub(super) fn named() -> impl Iterator<Item = Named> {
     OF_PAIRS.iter().map(|(named, _)| *named).chain([REJECTED, CONNECT, UP, MODE, HELD])
 }
 
-const REJECTED: Named =
-    ("crossfade_rejected_requests_total", "Requests refused for what the visitor sent, by reason.");
+const REJECTED: Named = (
+    "crossfade_rejected_requests_total",
+    "Requests refused for what they are, or shed for want of room, by reason.",
+);
 const CONNECT: Named = (
     "crossfade_backend_connect_seconds",
     "How long new connections to the backend took, TCP and TLS together, in seconds.",

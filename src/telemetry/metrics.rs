@@ -17,6 +17,7 @@ use prometheus::{
 };
 
 use super::families::{self, Family, Named, Sample, Value};
+use super::loads::{Carried, Loads};
 use super::orders::Orders;
 pub use super::pairs::Share;
 use super::pairs::{NONE, Pairs};
@@ -38,11 +39,12 @@ impl Metrics {
         let pairs = Arc::new(Pairs::new(reasons));
         let rejected = Arc::new(Tally::new(reasons.rejections));
         let orders = Arc::new(Orders::default());
-        register(&registry, Families::new(&pairs, &rejected, &orders));
+        let loads = Arc::new(Loads::default());
+        register(&registry, Families::new(&pairs, &rejected, &orders, &loads));
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         build_info(&registry, version);
-        Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected, orders }))
+        Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected, orders, loads }))
     }
 
     /// Counts of one route and backend, for one worker. Takes a lock for a moment: once per worker and
@@ -76,6 +78,11 @@ impl Metrics {
     /// weight 0 included.
     pub fn reconcile(&self, shares: &[Share<'_>]) {
         self.0.pairs.reconcile(shares);
+    }
+
+    /// There are these backends, and no others. Called before every publish, too.
+    pub fn loads(&self, all: Vec<Carried>) {
+        self.0.loads.are(all);
     }
 
     /// The snapshot of this number serves now.
@@ -203,6 +210,7 @@ struct Inner {
     pairs: Arc<Pairs>,
     rejected: Arc<Tally>,
     orders: Arc<Orders>,
+    loads: Arc<Loads>,
     process: Process,
 }
 
@@ -332,18 +340,19 @@ struct Families {
     pairs: Arc<Pairs>,
     rejected: Arc<Tally>,
     orders: Arc<Orders>,
+    loads: Arc<Loads>,
     desc: Vec<Desc>,
 }
 
 impl Families {
-    fn new(pairs: &Arc<Pairs>, rejected: &Arc<Tally>, orders: &Arc<Orders>) -> Self {
+    fn new(pairs: &Arc<Pairs>, rejected: &Arc<Tally>, orders: &Arc<Orders>, loads: &Arc<Loads>) -> Self {
         let desc = |(name, help): Named| {
             Desc::new(name.into(), help.into(), Vec::new(), HashMap::new())
                 .expect("names and helps are valid")
         };
-        let desc = families::named().chain(Orders::named()).map(desc).collect();
-        let (pairs, rejected, orders) = (Arc::clone(pairs), Arc::clone(rejected), Arc::clone(orders));
-        Self { pairs, rejected, orders, desc }
+        let desc = families::named().chain(Orders::named()).chain(Loads::named()).map(desc).collect();
+        let (pairs, rejected) = (Arc::clone(pairs), Arc::clone(rejected));
+        Self { pairs, rejected, orders: Arc::clone(orders), loads: Arc::clone(loads), desc }
     }
 }
 
@@ -354,6 +363,7 @@ impl Collector for Families {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let all = families::all(&self.pairs, &self.rejected).into_iter().chain(self.orders.families());
+        let all = all.chain(self.loads.families());
         all.map(|shown| family(&shown)).collect()
     }
 }

@@ -8,6 +8,7 @@
 pub mod access_log;
 pub mod events;
 mod families;
+pub mod loads;
 pub mod metrics;
 pub mod orders;
 mod pairs;

@@ -8,6 +8,8 @@ pub mod dial;
 pub mod endpoint;
 pub mod http2;
 pub mod io;
+pub mod line;
+pub mod load;
 pub mod pool;
 pub mod resolve;
 pub mod stall;
