@@ -261,6 +261,9 @@ pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a connection's own read buffer.
 pub const READ_BUFFER: usize = 16 * 1024;
+/// A connection that is silent for so long after its answers gives up its buffers, 25 KB, until it speaks again, which
+/// then costs a microsecond. A busy one looks at the clock this often.
+pub const REST: Duration = Duration::from_secs(1);
 /// hyper's buffer bound, each way and side (a visitor's fits a whole head, too): 100 stalled readers cost 26 MB
 /// with it, 134 MB with the default.
 pub const HYPER_BUFFER: usize = 64 * 1024;

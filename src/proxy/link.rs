@@ -22,6 +22,7 @@ pub struct Link {
     body_refused: Cell<Option<Refusal>>,
     in_flight: Cell<u32>,
     held: Cell<bool>,
+    rests: Cell<bool>,
     idle_since: Cell<Instant>,
 }
 
@@ -36,6 +37,7 @@ impl Link {
             body_refused: Cell::new(None),
             in_flight: Cell::new(0),
             held: Cell::new(false),
+            rests: Cell::new(false),
             idle_since: Cell::new(now),
         }
     }
@@ -98,6 +100,21 @@ impl Link {
     /// Whether what follows the request in flight is held.
     pub fn is_held(&self) -> bool {
         self.held.get()
+    }
+
+    /// The visitor has had its answers and is silent: nothing needs a buffer before it speaks again.
+    pub fn rest(&self) {
+        self.rests.set(true);
+    }
+
+    /// It speaks again.
+    pub fn speak(&self) {
+        self.rests.set(false);
+    }
+
+    /// Whether it rests.
+    pub fn rests(&self) -> bool {
+        self.rests.get()
     }
 
     /// An exchange in flight ended `now`.

@@ -3,16 +3,18 @@
 //! `server::worker` spawns one per accepted connection. It must never outlive the drain's end, nor take the
 //! worker with it when something in it panics.
 
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS, Limits, TLS_HANDSHAKE, Timeouts};
@@ -20,9 +22,9 @@ use crate::headers::origin::Scheme;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
 use crate::proxy::link::Link;
-use crate::proxy::tunnel::Slot;
+use crate::proxy::tunnel::{Slot, Tunnel};
 use crate::proxy::worker::Worker;
-use crate::server::drain::Closing;
+use crate::server::drain::{Closing, Waiting};
 use crate::server::guard::Guard;
 use crate::server::http2;
 use crate::server::opening::{Manner, Opened, Spoken, open};
@@ -39,7 +41,10 @@ pub async fn serve(
 ) {
     socket.set_nodelay();
     let Ok(local) = socket.local_addr() else { return };
-    let Some(Opened { peer, spoken }) = opened(&worker, socket, peer, manner, &closing).await else { return };
+    let Some(Opened { peer, spoken }) = Box::pin(opened(&worker, socket, peer, manner, &closing)).await
+    else {
+        return;
+    };
     let snapshot = worker.snapshot();
     let (limits, timeouts) = (snapshot.config.limits, snapshot.config.timeouts);
     drop(snapshot);
@@ -47,11 +52,12 @@ pub async fn serve(
     let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
     let downstream = Downstream::new(worker, link, peer, local, scheme);
     let bounds = Bounds { limits, timeouts, closing };
+    // In boxes: an idle connection's task is as large as the largest of what it awaits in place.
     let outcome = match spoken {
         Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, bounds).await,
-        Spoken::Http1Tls(stream) => serve_http1(*stream, BytesMut::new(), downstream, bounds).await,
-        Spoken::Http2(socket) => http2::serve(socket, downstream, bounds).await,
-        Spoken::Http2Tls(stream) => http2::serve(*stream, downstream, bounds).await,
+        Spoken::Http1Tls(stream) => serve_http1(stream, BytesMut::new(), downstream, bounds).await,
+        Spoken::Http2(socket) => Box::pin(http2::serve(socket, downstream, bounds)).await,
+        Spoken::Http2Tls(stream) => Box::pin(http2::serve(*stream, downstream, bounds)).await,
     };
     if let Err(error) = outcome {
         tracing::debug!(%peer, %error, "connection ended");
@@ -105,31 +111,97 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Bounds { limits, timeouts, closing } = bounds;
-    let (link, slot) = (Rc::clone(&downstream.link), Rc::new(Slot::default()));
+    let link = Rc::clone(&downstream.link);
+    let slot = Rc::new(Slot::default());
     let downstream = Rc::new(downstream.with_tunnel(&slot));
-    let guard = Guard::new(socket, read, Rc::clone(&link), limits, timeouts);
-    let service = service_fn(move |request| handle(Rc::clone(&downstream), request));
-    let mut connection = builder(&limits).serve_connection(TokioIo::new(guard), service);
-    let (mut waiting, mut told) = (None, false);
+    let mut guard = Guard::new(socket, read, Rc::clone(&link), limits, timeouts);
+    let waiting = OnceCell::new();
+    loop {
+        guard = match Box::pin(converse(guard, &downstream, &limits, &closing, &waiting)).await {
+            Conversed::Rests(guard) => guard,
+            Conversed::Ended(outcome) => return outcome,
+            Conversed::Switched(tunnel, socket, early) => {
+                // Whoever is woken at the drain's closing is this task.
+                Box::pin(tunnel.run(socket, early, || closing.has_begun())).await;
+                return Ok(());
+            }
+        };
+        if !rest(&mut guard, &closing).await {
+            return Ok(());
+        }
+    }
+}
+
+/// How hyper's part of a connection ends.
+#[allow(clippy::large_enum_variant, reason = "it is looked at once and gone")]
+enum Conversed<S> {
+    /// For now: the visitor has nothing to ask.
+    Rests(Guard<S>),
+    /// With the connection.
+    Ended(hyper::Result<()>),
+    /// With a 101; what came on the socket already follows it.
+    Switched(Box<Tunnel>, S, Bytes),
+}
+
+/// hyper serves the connection: until it rests, which costs nothing of this.
+async fn converse<S>(
+    guard: Guard<S>,
+    downstream: &Rc<Downstream>,
+    limits: &Limits,
+    closing: &Rc<Closing>,
+    waiting: &OnceCell<Waiting>,
+) -> Conversed<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let link = &downstream.link;
+    let service = {
+        let downstream = Rc::clone(downstream);
+        service_fn(move |request| handle(Rc::clone(&downstream), request))
+    };
+    let mut connection = builder(limits).serve_connection(TokioIo::new(guard), service);
+    let mut told = false;
     let outcome = poll_fn(|cx| {
-        waiting.get_or_insert_with(|| closing.wake(cx.waker()));
+        waiting.get_or_init(|| closing.wake(cx.waker()));
         // It would write `close` into a 101; any other answer brings its own by now.
         if closing.has_begun() && !link.is_held() && !std::mem::replace(&mut told, true) {
             Pin::new(&mut connection).graceful_shutdown();
         }
-        Pin::new(&mut connection).poll(cx)
+        match Pin::new(&mut connection).poll(cx) {
+            Poll::Pending if link.rests() => Poll::Ready(None),
+            outcome => outcome.map(Some),
+        }
     });
-    match (outcome.await, slot.take()) {
+    let Some(outcome) = outcome.await else {
+        let parts = connection.into_parts();
+        return Conversed::Rests(parts.io.into_inner().with(&parts.read_buf));
+    };
+    match (outcome, downstream.tunnel.upgrade().and_then(|slot| slot.take())) {
         (Ok(()), Some(tunnel)) => {
             let (socket, early) = left_by(connection.into_parts());
-            // Whoever is woken at the drain's closing is this task.
-            tunnel.run(socket, early, || closing.has_begun()).await;
-            Ok(())
+            Conversed::Switched(tunnel, socket, early)
         }
         // A request that offered an upgrade ends hyper's part before it has closed: closing twice does no harm.
-        (Ok(()), None) => connection.await,
-        (failed, _) => failed,
+        (Ok(()), None) => Conversed::Ended(connection.await),
+        (failed, _) => Conversed::Ended(failed),
     }
+}
+
+/// Waits for the visitor's next word, without a buffer; says whether there is one. If not, the connection is closed.
+async fn rest<S>(guard: &mut Guard<S>, closing: &Closing) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let roused = poll_fn(|cx| match closing.has_begun() {
+        true => Poll::Ready(false),
+        false => guard.poll_rest(cx),
+    });
+    let spoke = roused.await;
+    if !spoke {
+        // There is nobody left to tell.
+        let _ = guard.shutdown().await;
+    }
+    spoke
 }
 
 /// What HTTP leaves behind: the socket, and what came on it already. hyper's buffers end here, not with the tunnel.

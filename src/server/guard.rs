@@ -15,11 +15,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, TUNNEL_BUFFER, Timeouts};
+use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, REST, TUNNEL_BUFFER, Timeouts};
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::server::framing::{Framer, Passage};
 use crate::upstream::stall::Stall;
+
+mod rest;
 
 /// What hyper reads where a head was refused, with a method that nobody sends, since records show it; the
 /// handler answers it with the refusal, in order, and the connection closes.
@@ -47,6 +49,8 @@ pub struct Guard<S> {
     interim: Bytes,
     lingering: Option<Lingering>,
     closed: bool,
+    /// Whether hyper has written since all it had was gone.
+    writing: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
@@ -70,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             interim: Bytes::new(),
             lingering: None,
             closed: false,
+            writing: false,
         }
     }
 
@@ -207,12 +212,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let Some((due, expired)) = self.due() else {
             // hyper doesn't read anew when a response has gone: a timer has to look in then, so one always stands.
-            let period = self.timeouts.keep_alive;
+            let period = self.timeouts.keep_alive.min(REST);
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(period)));
             while timer.as_mut().poll(cx).is_ready() {
                 timer.as_mut().reset(Instant::now() + period);
             }
             return Poll::Pending;
+        };
+        let (due, expired) = match self.rests_at() {
+            Some(rest) if rest < due => (rest, Expired::Rest),
+            _ => (due, expired),
         };
         // The timer of an earlier wait is left standing where it fires sooner: a busy connection never resets
         // it.
@@ -287,6 +296,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 Poll::Pending => match ready!(this.poll_expired(cx)) {
                     Expired::Idle => return Poll::Ready(Ok(())),
                     Expired::Head => this.refuse(Refusal::HeadTimeout),
+                    Expired::Rest => {
+                        this.link.rest();
+                        return Poll::Pending;
+                    }
                 },
             }
         }
@@ -296,6 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        self.writing = true;
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.write_stall.check(cx, outcome)
     }
@@ -306,6 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        self.writing = true;
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.write_stall.check(cx, outcome)
     }
@@ -323,6 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         }
         ready!(self.poll_interim(cx))?;
         let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        self.writing = outcome.is_pending();
         self.write_stall.check(cx, outcome)
     }
 
@@ -354,6 +370,8 @@ enum Read {
 enum Expired {
     Idle,
     Head,
+    /// Not of the connection, but of what it costs.
+    Rest,
 }
 
 #[derive(Debug)]

@@ -130,6 +130,8 @@ async fn in_the_clear(mut socket: Socket, mut read: BytesMut) -> io::Result<Spok
         if seen == PREFACE.len() {
             return Ok(Spoken::Http2(Prefixed { prefix: read.freeze(), socket }));
         }
+        // Who connects ahead of need, as browsers do, costs no buffer.
+        socket.readable().await?;
         read.reserve(READ_BUFFER);
         if socket.read_buf(&mut read).await? == 0 {
             return Ok(Spoken::Http1(socket, read));

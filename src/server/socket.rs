@@ -58,6 +58,17 @@ impl Socket {
         }
     }
 
+    /// Returns once there is something to read, or the end.
+    ///
+    /// # Errors
+    /// When the runtime is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.readable().await,
+            Self::Unix(socket) => socket.readable().await,
+        }
+    }
+
     /// What is written goes at once: the kernel must not wait for more.
     pub fn set_nodelay(&self) {
         if let Self::Tcp(socket) = self {
