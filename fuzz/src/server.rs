@@ -2,7 +2,13 @@
 
 #[path = "../../src/server/chunked.rs"]
 pub mod chunked;
+#[path = "../../src/server/extension.rs"]
+pub mod extension;
 #[path = "../../src/server/framing.rs"]
 pub mod framing;
+#[path = "../../src/server/head.rs"]
+pub mod head;
+#[path = "../../src/server/octets.rs"]
+pub mod octets;
 #[path = "../../src/server/proxy_protocol.rs"]
 pub mod proxy_protocol;
