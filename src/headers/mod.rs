@@ -7,6 +7,7 @@
 
 pub mod authority;
 pub mod hop_by_hop;
+pub mod length;
 pub mod list;
 pub mod names;
 pub mod origin;

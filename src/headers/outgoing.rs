@@ -14,12 +14,12 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, TE, VIA};
+use http::header::{CONNECTION, COOKIE, TE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::names;
 use super::origin::Origin;
-use super::{hop_by_hop, list};
+use super::{hop_by_hop, length, list};
 use crate::config::limits::REQUEST_ID_SIZE;
 
 /// How many fields [`rewrite`] sets, for room made once.
@@ -51,7 +51,7 @@ pub fn rewrite(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     join_cookies(headers);
-    say_length_once(headers);
+    length::say_once(headers);
     // Beyond a map's utmost size there is no room to make; no request's head gets near it.
     let _ = headers.try_reserve(OURS);
     set_ours(headers, outgoing);
@@ -179,20 +179,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
     if let Some(cookies) = joined(headers, &COOKIE, b"; ", b"") {
         headers.insert(COOKIE, cookies);
-    }
-}
-
-/// One line, without leading zeros, of lengths that were found equal: what was understood, not what was said.
-fn say_length_once(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else { return };
-    let padded = first.len() > 1 && first.as_bytes().starts_with(b"0");
-    if !padded && lines.next().is_none() {
-        return;
-    }
-    let length: Option<u64> = first.to_str().ok().and_then(|text| text.parse().ok());
-    if let Some(length) = length {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 
 use crate::config::limits::Limits;
 use crate::headers::authority::parse_authority;
+use crate::headers::length;
 use crate::proxy::refusal::Refusal;
 
 /// What an admitted request says of itself.
@@ -58,7 +59,7 @@ fn framed(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
     }
     let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
     let Some(first) = lengths.next() else { return Ok(()) };
-    let number = !first.is_empty() && first.len() <= 16 && first.iter().all(u8::is_ascii_digit);
+    let number = length::of(first).is_some();
     if number && lengths.all(|length| length == first) { Ok(()) } else { Err(Refusal::ContentLength) }
 }
 

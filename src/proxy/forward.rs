@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::model::BackendIndex;
-use crate::headers::{hop_by_hop, upgrade};
+use crate::headers::{hop_by_hop, length, upgrade};
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::gate;
@@ -435,15 +435,12 @@ fn one_encoding(headers: &HeaderMap) -> bool {
     one && !headers.contains_key(CONTENT_LENGTH)
 }
 
-/// Makes several equal lines one, which hyper has found equal; whether the length is a number then. A list is none,
-/// though hyper reads it.
+/// Makes several equal lines one; whether the length is a number below 2^53 then. A list is none, though hyper reads
+/// it.
 fn one_length(headers: &mut HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let (Some(first), several) = (lengths.next(), lengths.next().is_some()) else { return true };
-    let number = first.as_bytes().iter().all(u8::is_ascii_digit);
-    if several {
-        let first = first.clone();
-        headers.insert(CONTENT_LENGTH, first);
-    }
-    number
+    let Some(first) = lengths.next() else { return true };
+    let one = length::of(first.as_bytes()).is_some() && lengths.all(|other| other == first);
+    length::say_once(headers);
+    one
 }

@@ -4,8 +4,9 @@
 //! guess: what two readers could understand differently is refused.
 
 use crate::config::limits::{LINE_BESIDE_TARGET, Limits};
+use crate::headers::length;
 use crate::proxy::refusal::Refusal;
-use crate::server::octets::{decimal, is_control, is_token, is_usual_in_target};
+use crate::server::octets::{is_control, is_token, is_usual_in_target};
 
 /// What comes after a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +80,9 @@ impl Fields {
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        let length = (decimal(value).ok_or(Refusal::ContentLength)?, value.len());
-        match self.length.replace(length) {
-            Some(before) if before != length => Err(Refusal::ContentLength),
+        let said = (length::of(value).ok_or(Refusal::ContentLength)?, value.len());
+        match self.length.replace(said) {
+            Some(before) if before != said => Err(Refusal::ContentLength),
             _ => Ok(()),
         }
     }

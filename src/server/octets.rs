@@ -23,15 +23,6 @@ pub fn is_usual_in_target(byte: u8) -> bool {
         || matches!(byte, b'@' | b'!' | b'$' | b'\'' | b'(' | b')' | b'*')
 }
 
-/// `value` as plain digits below 2^53 (what every implementation behind us can count exactly).
-pub fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 16 || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = value.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    (number < 1 << 53).then_some(number)
-}
-
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;

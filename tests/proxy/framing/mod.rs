@@ -6,11 +6,13 @@
 
 mod answers;
 mod recorder;
+mod responses;
 mod table;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 
 use answers::Caller;
 use recorder::{Heading, Recorder};
@@ -69,23 +71,30 @@ fn every_request_is_understood_in_one_way_or_refused() {
     let all = STEPS.iter().flat_map(|step| cases.iter().map(|case| (case, *step)));
     let runs: Vec<Run<'_>> =
         all.enumerate().map(|(number, (case, step))| Run { number, case, step }).collect();
-    let (next, wrong) = (AtomicUsize::new(0), std::sync::mpsc::channel());
+    let visited = proxy.address;
+    let mut wrong = in_parallel(&runs, |run| {
+        play(visited, run).map_err(|fault| format!("{} by {}: {fault}", run.case.name, run.step))
+    });
+    wrong.extend(recorded(&recorder, &runs));
+    println!("{} cases in {} runs", cases.len(), runs.len());
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Plays all runs, many at a time; what went wrong.
+fn in_parallel<R: Sync>(runs: &[R], play: impl Fn(&R) -> Result<(), String> + Sync) -> Vec<String> {
+    let (next, (tell, wrong)) = (AtomicUsize::new(0), channel());
     std::thread::scope(|scope| {
         for _ in 0..CALLERS {
-            let (next, runs, proxy, tell) = (&next, &runs, proxy.address, wrong.0.clone());
+            let (next, play, tell) = (&next, &play, tell.clone());
             scope.spawn(move || {
                 while let Some(run) = runs.get(next.fetch_add(1, SeqCst)) {
-                    if let Err(fault) = play(proxy, run) {
-                        let _ = tell.send(format!("{} by {}: {fault}", run.case.name, run.step));
-                    }
+                    play(run).err().into_iter().for_each(|fault| tell.send(fault).unwrap());
                 }
             });
         }
     });
-    let mut wrong: Vec<String> = wrong.1.try_iter().collect();
-    wrong.extend(recorded(&recorder, &runs));
-    println!("{} cases in {} runs", cases.len(), runs.len());
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    drop(tell);
+    wrong.iter().collect()
 }
 
 /// Whose a request is, by number of the run.
