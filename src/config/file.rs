@@ -207,6 +207,11 @@ impl<'d> Value<'d> {
         table
     }
 
+    /// Whether this is a list.
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
     /// Whether this is a list with nothing in it.
     pub(super) fn is_empty_list(&self) -> bool {
         self.value.as_array().is_some_and(|list| list.is_empty())

@@ -9,6 +9,7 @@ mod admin;
 mod backends;
 mod bounds;
 mod forwarded;
+mod health;
 mod routes;
 mod server;
 mod split;

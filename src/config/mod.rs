@@ -13,6 +13,7 @@ mod address;
 mod env;
 pub mod export;
 mod file;
+pub mod health;
 mod kinds;
 pub mod limits;
 mod lower;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::config::health::Health;
 use crate::config::limits::{Capacity, Limits, Timeouts};
 use crate::headers::origin::Trust;
 use crate::routing::pattern::{HostPattern, PathPrefix};
@@ -206,6 +207,8 @@ pub struct Backend {
     pub timeouts: BackendTimeouts,
     /// How much it is asked at a time.
     pub capacity: Capacity,
+    /// How its health is found out.
+    pub health: Health,
 }
 
 /// Where one endpoint is.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::address;
+use crate::config::health::Health;
 use crate::config::limits::{self, Capacity, Limits, Timeouts};
 use crate::config::lower::{is_ourselves, overlap, platform_of_host, timeouts_of_platform};
 use crate::config::model::{
@@ -135,6 +136,7 @@ fn backend(name: &'static str, url: EndpointUrl) -> Backend {
         http2: Http2::default(),
         timeouts: timeouts_of_platform(platform),
         capacity: Capacity::default(),
+        health: Health::default(),
     }
 }
 

@@ -63,7 +63,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 }
 
 /// Whether the field `name` (in lower case) ends at the next hop by itself.
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'c') => name == "connection",
         Some(b'h') => name == "http2-settings",

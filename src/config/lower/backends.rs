@@ -12,6 +12,7 @@ use crate::config::file::{Section, Text, Value};
 use crate::config::kinds;
 use crate::config::limits;
 use crate::config::lower::bounds::{capacity, waiting};
+use crate::config::lower::health;
 use crate::config::model::{
     Backend, BackendIndex, BackendTimeouts, EndpointUrl, HostPolicy, Http2, Name, Platform, Scheme,
 };
@@ -141,6 +142,7 @@ fn backend(
     let http2 = section.read("http2", notes, kinds::one_of(words)).unwrap_or_default();
     let timeouts = timeouts(&mut section, platform, notes);
     let capacity = capacity(&mut section, notes);
+    let health = health::read(&mut section, notes);
     doubts(&section, platform, &host, &endpoints, notes);
     if http2 == Http2::Auto && endpoints.first().is_some_and(|url| url.scheme() == Scheme::Http) {
         let message = "without TLS nothing is chosen: `http2 = \"auto\"` means HTTP/1.1 here";
@@ -149,7 +151,7 @@ fn backend(
     }
     section.finish(notes);
     let endpoints = Some(endpoints).filter(|endpoints| !endpoints.is_empty())?;
-    Some(Backend { name: name?, endpoints, platform, host, ca_file, http2, timeouts, capacity })
+    Some(Backend { name: name?, endpoints, platform, host, ca_file, http2, timeouts, capacity, health })
 }
 
 /// The endpoints of `url` or `urls`; none where there is a problem with all of them.

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::health::Probe;
 use crate::config::{Loaded, load};
 
 fn examples() -> Vec<(PathBuf, String)> {
@@ -60,6 +61,9 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
     assert_eq!(written.tls.hsts.take(), Some(Duration::from_hours(4320)));
     assert_eq!(written.limits.body_size.take(), Some(100_000_000));
     assert!(written.backends[1].ca_file.take().is_some());
+    let probe = written.backends[1].health.probe.take().unwrap();
+    assert_eq!((probe.host.is_some(), probe.headers.len()), (true, 1));
+    assert_eq!(Probe { host: None, headers: Vec::new(), ..probe }, Probe::of("/up".parse().unwrap()));
     assert_eq!(written.server.admin.take().map(|admin| admin.hosts.len()), Some(1));
     assert_eq!(written, default);
 }
@@ -78,13 +82,15 @@ fn the_reference_names_every_key() {
         "acme",
         "state",
         "backends.heroku",
+        "backends.heroku.health",
     ];
     for section in sections {
         let wrong = text.replacen(&format!("[{section}]"), &format!("[{section}]\nxyzzy = 1"), 1);
         let problems = load(&wrong, &|_| None).unwrap_err().0;
         let keys = problems[0].remedy.split('`').skip(1).step_by(2);
         for key in keys {
-            assert!(text.contains(&format!("{key} = ")), "{key} of [{section}] is missing in the reference");
+            let stands = text.contains(&format!("{key} = ")) || text.contains(&format!(".{key}]"));
+            assert!(stands, "{key} of [{section}] is missing in the reference");
         }
     }
 }

@@ -24,6 +24,14 @@ fn keys_of_an_admin_api_that_nobody_serves_are_said() {
 }
 
 #[test]
+fn words_on_probes_that_nobody_sends_are_said() {
+    let health = |keys: &str| backend(&format!("[backends.a.health]\n{keys}"));
+    check(&health("interval = \"1s\""), &[(4, "`interval` is without effect: no `path`")]);
+    check(&health("path = \"/up\"\ninterval = \"1s\"\nstatus = [200, \"3xx\"]"), &[]);
+    check(&health("eject_after = 0"), &[]);
+}
+
+#[test]
 fn certificates_that_nobody_sees_are_said() {
     let lines = "[tls]\ncertificates = [{ cert = \"c.pem\", key = \"k.pem\" }]\n";
     check(&top(lines), &[(2, "`certificates` are without effect")]);
