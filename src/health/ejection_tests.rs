@@ -61,7 +61,7 @@ impl World {
                     assert!(lasts <= rules.most(), "{lasts:?}");
                     match cause {
                         Cause::Streak(streak) => {
-                            assert!(streak >= rules.after && before[at].streak == streak)
+                            assert!(streak >= rules.after && before[at].streak == streak);
                         }
                         Cause::Share(failures, answers) => assert!(
                             answers >= rules.min_requests

@@ -92,13 +92,12 @@ impl Vitals {
         self.failed();
     }
 
-    /// So many answers came, the last of which was none of a gateway's failures.
+    /// So many answers came that are no gateway's failures.
     pub fn answered(&self, count: u32) {
         self.answers.fetch_add(u64::from(count), Relaxed);
-        self.did_well();
     }
 
-    /// An answer came that was none of a gateway's failures.
+    /// The last answer was no gateway's failure.
     pub fn did_well(&self) {
         if self.streak.load(Relaxed) != 0 {
             self.streak.store(0, Relaxed);
@@ -180,6 +179,7 @@ mod tests {
         let vitals = Vitals::default();
         (0..4).for_each(|_| vitals.failed());
         vitals.answered(10);
+        vitals.did_well();
         assert_eq!(vitals.counts(), (0, 14, 4));
         (0..5).for_each(|_| vitals.failed());
         assert_eq!(vitals.counts(), (5, 19, 9));
