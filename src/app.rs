@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, LocalSet};
 
 use crate::admin::{Api, TokenError, TokenFault};
 use crate::app::doors::{Sockets, serve_socket};
@@ -28,6 +28,7 @@ use crate::control::command::{Asked, Commands};
 use crate::control::controller::{Beginning, Controller};
 use crate::control::names::keep_addresses_fresh;
 use crate::control::status::{Status, Statuses, Watching};
+use crate::health;
 use crate::proxy::error::{Failure, REJECTIONS};
 use crate::proxy::retry;
 use crate::server::balance::Balance;
@@ -88,7 +89,8 @@ pub fn run_until<E: Future<Output = ()>>(
 ) -> Result<(), StartError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
-    let outcome = runtime.block_on(serve(start, ready, end));
+    // Probes speak by the same connections as workers, which stay on their thread.
+    let outcome = LocalSet::new().block_on(&runtime, serve(start, ready, end));
     // A lookup that hangs in the system's resolver must not hold up the exit.
     runtime.shutdown_background();
     outcome
@@ -125,6 +127,7 @@ async fn serve<E: Future<Output = ()>>(
     tokio::spawn(state::tell(journal.clone(), statuses.clone(), metrics.clone()));
     let controller = Controller::start(beginning, outlets).await?;
     let published = controller.published();
+    watch_health(&controller, &metrics, &statuses);
 
     let (drain, draining) = Drain::new();
     let shared = Shared { published: &published, store: &store, metrics: &metrics, access_log: &access_log };
@@ -221,6 +224,17 @@ fn keep_certificates(outlets: Outlets, published: Published, mut status: Watchin
                 differs
             });
         }
+    });
+}
+
+/// Starts what watches the health of backends.
+fn watch_health(controller: &Controller, metrics: &Metrics, statuses: &Statuses) {
+    let (metrics, statuses, alarm) = (metrics.clone(), statuses.clone(), controller.alarm());
+    let outlets = health::watch::Outlets { metrics, statuses, alarm };
+    let watching = tokio::task::spawn_local(health::watch::watch(controller.published(), outlets));
+    tokio::task::spawn_local(async move {
+        let _ = watching.await;
+        Event::TaskEnded { name: "the watch on the backends' health" }.log();
     });
 }
 

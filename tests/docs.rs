@@ -40,6 +40,8 @@ const FAILURES: [Failure; Failure::REASONS.len()] = [
     Failure::BodyBroken,
     Failure::BodyTimeout,
     Failure::TunnelBroken,
+    Failure::Unhealthy,
+    Failure::Platform,
 ];
 
 #[test]

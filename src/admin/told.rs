@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::types::{
-    BackendStatus, ConfigText, Diff, History, Line, RouteStatus, Sample, SampleLine, Series, Status,
+    BackendStatus, ConfigText, Diff, EndpointStatus, History, Line, RouteStatus, Sample, SampleLine, Series,
+    Status,
 };
 use crate::config::export::{Exported, export};
 use crate::config::limits::{HISTORY_SHOWN, POINT_SECONDS};
 use crate::control::record::{Change, Record};
-use crate::control::status::{BackendShown, RouteShown, Status as Control};
+use crate::control::status::{BackendShown, EndpointShown, EndpointState, RouteShown, Status as Control};
 use crate::telemetry::rates::{Chart, ChartLine, Point};
 use crate::telemetry::readings::Readings;
 
@@ -39,7 +40,7 @@ pub(super) fn status(process: &Process, control: &Control, readings: &Readings) 
         config_refused: control.refused.clone(),
         state_trouble: control.state_trouble.clone(),
         window_seconds: rounded(readings.window().as_secs_f64()),
-        routes: control.routes.iter().map(|route| route_status(route, readings)).collect(),
+        routes: control.routes.iter().map(|route| route_status(route, control, readings)).collect(),
         history: newest(control, HISTORY_SHOWN),
     }
 }
@@ -109,7 +110,7 @@ fn newest(control: &Control, most: usize) -> Vec<Record> {
     control.history.iter().rev().take(most).map(|record| Record::clone(record)).collect()
 }
 
-fn route_status(route: &RouteShown, readings: &Readings) -> RouteStatus {
+fn route_status(route: &RouteShown, control: &Control, readings: &Readings) -> RouteStatus {
     let stable_first = |backend: &&BackendShown| (backend.name != route.stable, backend.name.clone());
     let mut backends: Vec<&BackendShown> = route.backends.iter().collect();
     backends.sort_by_key(stable_first);
@@ -121,11 +122,20 @@ fn route_status(route: &RouteShown, readings: &Readings) -> RouteStatus {
         stable: route.stable.clone(),
         rolled_back: route.live.rolled_back,
         overridden: route.live != route.file,
-        backends: backends.into_iter().map(|backend| backend_status(route, backend, readings)).collect(),
+        backends: backends
+            .into_iter()
+            .map(|backend| backend_status(route, backend, control, readings))
+            .collect(),
     }
 }
 
-fn backend_status(route: &RouteShown, backend: &BackendShown, readings: &Readings) -> BackendStatus {
+fn backend_status(
+    route: &RouteShown,
+    backend: &BackendShown,
+    control: &Control,
+    readings: &Readings,
+) -> BackendStatus {
+    let endpoints = control.health.get(&backend.name).map(Vec::as_slice).unwrap_or_default();
     let reading = readings.now(&route.name, &backend.name);
     let point = shown(reading.point);
     let weight = |weights: &std::collections::BTreeMap<String, f64>| {
@@ -136,7 +146,12 @@ fn backend_status(route: &RouteShown, backend: &BackendShown, readings: &Reading
         urls: backend.urls.clone(),
         weight: weight(&route.live.weights),
         file_weight: weight(&route.file.weights),
-        up: reading.up,
+        // What is read once a second may be older than what is said of the endpoints.
+        up: match endpoints {
+            [] => reading.up,
+            _ => endpoints.iter().any(|endpoint| endpoint.state == EndpointState::Up),
+        },
+        endpoints: endpoints.iter().map(endpoint_status).collect(),
         last_answer_seconds: reading.last_answer.map(|ago| rounded(ago.as_secs_f64())),
         requests_per_second: point.requests_per_second.unwrap_or_default(),
         error_ratio: point.error_ratio,
@@ -145,6 +160,16 @@ fn backend_status(route: &RouteShown, backend: &BackendShown, readings: &Reading
         p99: point.p99,
         in_flight: reading.in_flight,
         tunnels: reading.tunnels,
+    }
+}
+
+fn endpoint_status(endpoint: &EndpointShown) -> EndpointStatus {
+    EndpointStatus {
+        url: endpoint.url.clone(),
+        state: endpoint.state,
+        since: endpoint.since.map(moment),
+        why: endpoint.why.clone(),
+        last_probe: endpoint.probe.clone(),
     }
 }
 

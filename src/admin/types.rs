@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::config::model::Mode;
 use crate::control::record::{Change, Record, RouteState};
+use crate::control::status::EndpointState;
 
 /// `GET /api/v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -68,8 +69,11 @@ pub struct BackendStatus {
     pub weight: f64,
     /// What the file says of it, in percent.
     pub file_weight: f64,
-    /// Whether the last new connection to it stood.
+    /// Whether an endpoint of it is fit for requests.
     pub up: bool,
+    /// Its endpoints, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointStatus>,
     /// How long ago it answered last, in seconds; left out where it hasn't since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer_seconds: Option<f64>,
@@ -91,6 +95,24 @@ pub struct BackendStatus {
     pub in_flight: i64,
     /// Tunnels (WebSockets) that are open now.
     pub tunnels: i64,
+}
+
+/// One endpoint of one backend as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointStatus {
+    /// Where it is.
+    pub url: String,
+    /// Whether it gets requests, and what keeps them away.
+    pub state: EndpointState,
+    /// Since when, as RFC 3339 says it; left out where it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Why; left out where it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What its last probe found; left out where it isn't probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe: Option<String>,
 }
 
 /// `GET /api/v1/history`.

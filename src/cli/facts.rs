@@ -5,9 +5,13 @@
 use crate::admin::types::{BackendStatus, RouteStatus, Status};
 use crate::cli::figures::{between, grouped, latency, percent, plain, rate, span};
 use crate::config::model::Mode;
+use crate::control::status::EndpointState;
 
 /// Errors from here on are an alarm.
 const ALARM: f64 = 0.01;
+
+/// How many endpoints without requests are named.
+const ENDPOINTS: usize = 5;
 
 /// One figure of one backend.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +35,7 @@ pub(super) fn facts(backend: &BackendStatus) -> [Fact; 7] {
         None => "-".to_owned(),
     };
     [
-        Fact { name: "health", text: health(backend), alarm: !backend.up },
+        Fact { name: "health", text: health(backend), alarm: !backend.up || some_are_out(backend) },
         fine("requests/s", rate(backend.requests_per_second)),
         Fact { name: "errors", text: errors, alarm: bad },
         fine("p50", measured(backend.p50)),
@@ -87,7 +91,31 @@ pub(super) fn warnings(status: &Status) -> Vec<String> {
     if let Some(trouble) = &status.state_trouble {
         warnings.push(format!("changes would be lost by a restart: {}", plain(trouble)));
     }
+    let out = out_of_use(status);
+    let more = out.len().saturating_sub(ENDPOINTS);
+    warnings.extend(out.into_iter().take(ENDPOINTS));
+    if more > 0 {
+        warnings.push(format!("and {more} more endpoints get no requests"));
+    }
     warnings
+}
+
+/// The endpoints that get no requests, each once, whatever routes they serve.
+fn out_of_use(status: &Status) -> Vec<String> {
+    let mut out = Vec::new();
+    for backend in status.routes.iter().flat_map(|route| &route.backends) {
+        for endpoint in backend.endpoints.iter().filter(|endpoint| endpoint.state != EndpointState::Up) {
+            let since = endpoint.since.as_deref().and_then(|since| between(since, &status.at));
+            let lasts = since.map_or_else(String::new, |seconds| format!(" for {}", span(seconds)));
+            let (name, url, state) = (plain(&backend.name), plain(&endpoint.url), endpoint.state.as_str());
+            let why = plain(endpoint.why.as_deref().unwrap_or_default());
+            let text = format!("{name}: {url} is {state}{lasts}: {why}");
+            if !out.contains(&text) {
+                out.push(text);
+            }
+        }
+    }
+    out
 }
 
 /// How long it has served.
@@ -96,11 +124,20 @@ pub(super) fn uptime(status: &Status) -> String {
 }
 
 fn health(backend: &BackendStatus) -> String {
-    let state = if backend.up { "up" } else { "DOWN" };
+    let usable = backend.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Up).count();
+    let state = match backend.up {
+        true if usable < backend.endpoints.len() => format!("{usable} of {} up", backend.endpoints.len()),
+        true => "up".to_owned(),
+        false => "DOWN".to_owned(),
+    };
     match backend.last_answer_seconds {
         Some(seconds) => format!("{state}, answered {} ago", span(seconds)),
         None => format!("{state}, no answer yet"),
     }
+}
+
+fn some_are_out(backend: &BackendStatus) -> bool {
+    backend.endpoints.iter().any(|endpoint| endpoint.state != EndpointState::Up)
 }
 
 fn flight(backend: &BackendStatus) -> String {

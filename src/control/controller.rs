@@ -130,6 +130,11 @@ impl Controller {
         Ok(this)
     }
 
+    /// Told when the health of an endpoint should be looked at.
+    pub fn alarm(&self) -> Arc<Notify> {
+        Arc::clone(self.registry.alarm())
+    }
+
     /// The reading side, for workers.
     pub fn published(&self) -> Published {
         self.publisher.published()
@@ -327,6 +332,7 @@ impl Controller {
         self.revision = snapshot.revision;
         self.count(&snapshot);
         self.publisher.publish(snapshot);
+        self.registry.alarm().notify_one();
         let mut notes = Vec::new();
         if !self.publisher.seen(SEEN_WITHIN).await {
             notes.push("a worker is busy: its next request is the first to see the change".to_owned());

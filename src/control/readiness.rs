@@ -19,9 +19,10 @@ fn sentence(route: &str, stable: &str, reading: &Reading) -> String {
     let answered = reading.last_answer.map(|ago| format!("it answered {} ago", shown(ago.as_secs_f64())));
     let health = match (reading.up, answered) {
         (false, None) => {
-            "CAN'T BE REACHED: the last connection failed, and it hasn't answered since the start".to_owned()
+            "IS DOWN: no endpoint of it is fit for requests, and it hasn't answered since the start"
+                .to_owned()
         }
-        (false, Some(answered)) => format!("CAN'T BE REACHED: the last connection failed; {answered}"),
+        (false, Some(answered)) => format!("IS DOWN: no endpoint of it is fit for requests; {answered}"),
         (true, None) => {
             "hasn't been asked since the start: whether it can take the load shows now".to_owned()
         }
@@ -74,7 +75,7 @@ mod tests {
             ),
             (
                 reading(false, Some(200), 0.0, None),
-                "CAN'T BE REACHED: the last connection failed; it answered 3 min ago",
+                "IS DOWN: no endpoint of it is fit for requests; it answered 3 min ago",
             ),
         ];
         for (reading, words) in table {

@@ -2,11 +2,13 @@
 //!
 //! The Controller tells, `admin` shows. It must never hold anything that takes long to clone: what is large is shared.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::control::record::{Record, RouteState};
 
@@ -27,6 +29,8 @@ pub struct Status {
     pub routes: Arc<[RouteShown]>,
     /// The file that serves; nothing for a start without one.
     pub file: Option<Arc<FileText>>,
+    /// The endpoints of each backend, by its name, as `health` sees them.
+    pub health: Arc<BTreeMap<String, Vec<EndpointShown>>>,
 }
 
 /// A route, as it is live.
@@ -55,6 +59,47 @@ pub struct BackendShown {
     pub name: String,
     /// Its addresses.
     pub urls: Vec<String>,
+}
+
+/// How one endpoint does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointShown {
+    /// Where it is.
+    pub url: String,
+    /// Whether it gets requests.
+    pub state: EndpointState,
+    /// Since when, where it isn't up.
+    pub since: Option<jiff::Timestamp>,
+    /// Why, where it isn't up.
+    pub why: Option<String>,
+    /// What its last probe found, where it is probed.
+    pub probe: Option<String>,
+}
+
+/// Whether an endpoint gets requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointState {
+    /// It does.
+    Up,
+    /// Its probes say that it is down.
+    Down,
+    /// It is left out for a while for what requests met there.
+    Ejected,
+    /// It can't be connected to, time and again.
+    Unreachable,
+}
+
+impl EndpointState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::Unreachable => "unreachable",
+        }
+    }
 }
 
 /// A configuration file as it was read.

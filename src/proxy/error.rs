@@ -110,11 +110,15 @@ pub enum Failure {
     BodyTimeout,
     /// It broke a tunnel off.
     TunnelBroken,
+    /// It was left out because it is known to be down: the request goes elsewhere.
+    Unhealthy,
+    /// The platform has answered with an error page of its own, in place of the app.
+    Platform,
 }
 
 impl Failure {
     /// Every reason, for metrics that exist before the first failure.
-    pub const REASONS: [&str; 14] = [
+    pub const REASONS: [&str; 16] = [
         Self::Unresolved.reason(),
         Self::ConnectRefused.reason(),
         Self::ConnectFailed.reason(),
@@ -129,6 +133,8 @@ impl Failure {
         Self::BodyBroken.reason(),
         Self::BodyTimeout.reason(),
         Self::TunnelBroken.reason(),
+        Self::Unhealthy.reason(),
+        Self::Platform.reason(),
     ];
 
     /// The status it is answered with, where none has been sent yet.
@@ -142,7 +148,9 @@ impl Failure {
             | Self::Closed
             | Self::BadResponse
             | Self::BodyBroken
-            | Self::TunnelBroken => StatusCode::BAD_GATEWAY,
+            | Self::TunnelBroken
+            | Self::Platform => StatusCode::BAD_GATEWAY,
+            Self::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout
             | Self::FirstByteTimeout
             | Self::RequestTimeout
@@ -168,6 +176,8 @@ impl Failure {
             Self::BodyBroken => "response_body_broken",
             Self::BodyTimeout => "response_body_timeout",
             Self::TunnelBroken => "tunnel_broken",
+            Self::Unhealthy => "unhealthy",
+            Self::Platform => "platform",
         }
     }
 

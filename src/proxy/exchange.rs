@@ -173,6 +173,21 @@ impl Exchange {
         self.permit = None;
     }
 
+    /// Where it goes at once, since its backend is known to be down: as it would if it couldn't be reached. Nothing
+    /// where the other one is down as well, or nobody but its own backend will do.
+    pub fn leaves_out(&mut self) -> Option<BackendIndex> {
+        let &Place { route, position, .. } = self.place.as_ref()?;
+        let model = &self.view.snapshot.config.routes[route];
+        let is_down = |position: usize| {
+            let BackendIndex(at) = model.backends[position];
+            self.view.backends[at].is_down()
+        };
+        if !is_down(position) || is_down(model.fallback(position)?) {
+            return None;
+        }
+        self.falls_back(Failure::Unhealthy)
+    }
+
     /// The backend that it goes to; nothing before that is known.
     pub fn backend(&self) -> Option<BackendIndex> {
         let place = self.place.as_ref()?;

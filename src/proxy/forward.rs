@@ -25,7 +25,7 @@ use crate::proxy::gate;
 use crate::proxy::patience::Patience;
 use crate::proxy::retry::{Attempt, Fate, Repeat, may_follow, may_leave};
 use crate::proxy::view::{BackendView, View};
-use crate::proxy::wire;
+use crate::proxy::{verdict, wire};
 use crate::snapshot::{Backend, Host};
 use crate::upstream::connect::ConnectLimits;
 use crate::upstream::endpoint::sni;
@@ -61,9 +61,10 @@ pub type Forwarded = (Response<Incoming>, Lease);
 /// What the last attempt failed by.
 pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
-    let mut target = Target::new(&view, outbound.backend, outbound.visitor_host.clone(), exchange.upgrades);
+    let backend = exchange.leaves_out().unwrap_or(outbound.backend);
+    let mut target = Target::new(&view, backend, outbound.visitor_host.clone(), exchange.upgrades);
     let repeat = Repeat::of(&outbound.method);
-    gate::enter(exchange, outbound.backend).await?;
+    gate::enter(exchange, backend).await?;
     let (mut request, go_ahead) = outbound.into_request(exchange);
     let patience = Patience::of(&target.backend.timeouts, Instant::now());
     loop {
@@ -83,7 +84,8 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         hear(exchange, &mut request, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
         let replay = may_be_lost(&lease, repeat).then(|| copy_of(&request, most));
-        let failed = match send(exchange, &mut lease, request, target.backend, patience).await? {
+        let sent = send(exchange, &mut lease, request, target.backend, patience).await;
+        let failed = match sent.inspect_err(|error| verdict::failed(target.pool(), *error))? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
                 if response.version() < Version::HTTP_11 {
@@ -91,7 +93,9 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
                     lease.is_last();
                 }
                 let most = view.snapshot.config.limits.header_count;
-                let response = checked(response, most, exchange.upgrades)?;
+                let response = checked(response, most, exchange.upgrades);
+                let response = response.inspect_err(|error| verdict::failed(target.pool(), *error))?;
+                verdict::answered(exchange, target.pool(), response.status(), response.headers());
                 if let Some(timeout) = hop_by_hop::keep_alive_timeout(response.headers()) {
                     lease.is_kept_for(timeout);
                 }
@@ -273,7 +277,7 @@ impl<'a> Target<'a> {
             if !(again && exchange.tries_again(fate, failure)) {
                 return Err(failure);
             }
-            self.turn = (self.turn + 1) % self.view.pools.len();
+            self.turn = self.view.turn_after(self.turn);
             self.name();
         }
     }
@@ -309,12 +313,12 @@ impl<'a> Target<'a> {
                 if !lease.is_reused() {
                     self.view.series.connect(took);
                 }
-                self.view.series.up(true);
+                self.pool().endpoint().vitals.reached();
                 exchange.connected(took);
                 Ok(lease)
             }
             Err(error) => {
-                self.view.series.up(false);
+                verdict::unreached(self.pool(), &error);
                 tracing::debug!(endpoint = %self.pool().endpoint().url, %error, "no connection");
                 Err(Failure::of_connect(&error))
             }
@@ -399,6 +403,11 @@ fn lost(
         None if closed => Fate::Reset,
         None => Fate::Failed,
     };
+    match fate {
+        Fate::Reset | Fate::Failed => verdict::failed(lease.pool(), Error::Backend(failure)),
+        // An idle connection may close, and what was left undone is no failure.
+        Fate::NotConnected | Fate::Unsent | Fate::LostOnReused => {}
+    }
     Ok(Lost { fate, failure, again: unsent.or_else(|| replay.and_then(rewound)) })
 }
 

@@ -24,6 +24,7 @@ pub mod reply;
 pub mod retry;
 pub mod shed;
 pub mod tunnel;
+pub mod verdict;
 pub mod view;
 pub mod websocket;
 pub mod wire;

@@ -13,8 +13,9 @@ use crate::config::model::{self, Name};
 use crate::proxy::gate::Gate;
 use crate::snapshot::{self, Snapshot};
 use crate::split::{FreshBuckets, Sequence};
+use crate::telemetry::backends::BackendSeries;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::series::{BackendSeries, Series};
+use crate::telemetry::series::Series;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::pool::Pool;
 
@@ -159,11 +160,32 @@ pub struct BackendView {
 }
 
 impl BackendView {
-    /// The place of the endpoint whose turn it is.
+    /// The place of the endpoint whose turn it is: one that is fit for requests; where there is none, any.
     pub fn next_turn(&self) -> usize {
-        match self.pools.len() {
-            1 => 0,
-            several => self.turn.replace(self.turn.get().wrapping_add(1)) % several,
+        let several = self.pools.len();
+        if several == 1 {
+            return 0;
         }
+        let turn = self.turn.get();
+        let ahead = (0..several).find(|ahead| self.is_usable((turn + ahead) % several)).unwrap_or(0);
+        self.turn.set((turn + ahead + 1) % several);
+        (turn + ahead) % several
+    }
+
+    /// The place of the endpoint to try when the one at `turn` couldn't be reached.
+    pub fn turn_after(&self, turn: usize) -> usize {
+        let several = self.pools.len();
+        let others = (1..several).map(|ahead| (turn + ahead) % several);
+        others.clone().find(|at| self.is_usable(*at)).or(others.clone().next()).unwrap_or(turn)
+    }
+
+    /// Whether it is known that no request could be served: every endpoint is down, left out, or can't be reached time
+    /// and again.
+    pub fn is_down(&self) -> bool {
+        (0..self.pools.len()).all(|at| !self.is_usable(at))
+    }
+
+    fn is_usable(&self, at: usize) -> bool {
+        self.pools[at].endpoint().vitals.is_usable()
     }
 }

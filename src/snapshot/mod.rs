@@ -142,7 +142,7 @@ pub struct Backend {
 impl Backend {
     fn compile(backend: &model::Backend, registry: &mut Registry) -> Result<Self, RegistryError> {
         let tls = registry.tls(backend)?;
-        let endpoint = |url: &EndpointUrl| registry.endpoint(url, backend.http2, tls.clone());
+        let endpoint = |url: &EndpointUrl| registry.endpoint(&backend.name, url, backend.http2, tls.clone());
         let endpoints = backend.endpoints.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
         let mut authorities: Vec<String> =
             backend.endpoints.iter().map(|url| url.authority().to_ascii_lowercase()).collect();

@@ -10,8 +10,10 @@ use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 use rustls::{ClientConfig, ServerConfig};
+use tokio::sync::Notify;
 
 use crate::config::model::{Backend, CertificateFiles, EndpointUrl, Http2, Name, Scheme, Tls};
+use crate::health::vitals::Vitals;
 use crate::source::file::read_regular;
 use crate::tls::certificate::{Certificate, CertificateError};
 use crate::tls::serving::{self, ServingError};
@@ -24,10 +26,11 @@ use crate::upstream::tls::{self, TlsError};
 #[derive(Debug, Default)]
 pub struct Registry {
     next_id: u64,
-    endpoints: HashMap<(EndpointUrl, Http2, usize), Weak<Endpoint>>,
+    endpoints: HashMap<(Name, EndpointUrl, Http2, usize), Weak<Endpoint>>,
     tls: HashMap<(Option<Authorities>, Http2), Weak<ClientConfig>>,
     loads: HashMap<Name, Weak<Load>>,
     store: Store,
+    alarm: Arc<Notify>,
     serving: Option<(Serving, Arc<ServerConfig>)>,
 }
 
@@ -40,6 +43,11 @@ impl Registry {
     /// Where handshakes take their certificates from.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Told when the health of an endpoint should be looked at.
+    pub fn alarm(&self) -> &Arc<Notify> {
+        &self.alarm
     }
 
     /// What handshakes with visitors go by; the same as before where no setting of theirs has changed.
@@ -97,24 +105,28 @@ impl Registry {
         load
     }
 
-    /// The endpoint of a URL, the same as before where it is in use already in the same way.
+    /// The endpoint of a backend's URL, the same as before where it is in use already in the same way. Two backends
+    /// have one each, though they name the same: each has a health of its own.
     ///
     /// # Errors
     /// Says so if the URL's host can't be sent.
     pub fn endpoint(
         &mut self,
+        backend: &Name,
         url: &EndpointUrl,
         http2: Http2,
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Arc<Endpoint>, RegistryError> {
         self.endpoints.retain(|_, endpoint| endpoint.strong_count() > 0);
         // The identity of a TLS configuration is its place in memory: it is alive while the endpoint is.
-        let key = (url.clone(), http2, tls.as_ref().map_or(0, |config| Arc::as_ptr(config).addr()));
+        let identity = tls.as_ref().map_or(0, |config| Arc::as_ptr(config).addr());
+        let key = (backend.clone(), url.clone(), http2, identity);
         if let Some(known) = self.endpoints.get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
         self.next_id += 1;
-        let endpoint = Arc::new(Endpoint::new(self.next_id, url.clone(), http2, tls)?);
+        let vitals = Vitals::new(Arc::clone(&self.alarm));
+        let endpoint = Arc::new(Endpoint::new(self.next_id, url.clone(), http2, tls, vitals)?);
         self.endpoints.insert(key, Arc::downgrade(&endpoint));
         Ok(endpoint)
     }

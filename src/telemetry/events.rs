@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use crate::telemetry::health_events::HealthEvent;
 use crate::telemetry::queue::{self, Queue};
 
 /// Something that changed. Its name in the log is the field `event`.
@@ -51,6 +52,8 @@ pub enum Event<'a> {
     Acme(AcmeEvent<'a>),
     /// See [`StateEvent`].
     State(StateEvent<'a>),
+    /// See [`HealthEvent`].
+    Health(HealthEvent<'a>),
 }
 
 impl Event<'_> {
@@ -94,6 +97,7 @@ impl Event<'_> {
             Event::AccessLog(event) => event.log(),
             Event::Acme(event) => event.log(),
             Event::State(event) => event.log(),
+            Event::Health(event) => event.log(),
         }
     }
 }

@@ -55,7 +55,10 @@ pub(super) fn all(pairs: &Pairs, rejected: &Tally) -> Vec<Family> {
 
 /// The names and helps of [`all`].
 pub(super) fn named() -> impl Iterator<Item = Named> {
-    OF_PAIRS.iter().map(|(named, _)| *named).chain([REJECTED, CONNECT, UP, MODE, HELD])
+    OF_PAIRS
+        .iter()
+        .map(|(named, _)| *named)
+        .chain([REJECTED, CONNECT, UP, USABLE, EJECTIONS, PROBES, MODE, HELD])
 }
 
 const REJECTED: Named = (
@@ -66,7 +69,16 @@ const CONNECT: Named = (
     "crossfade_backend_connect_seconds",
     "How long new connections to the backend took, TCP and TLS together, in seconds.",
 );
-const UP: Named = ("crossfade_backend_up", "0 if the last new connection to the backend failed, else 1.");
+const UP: Named = (
+    "crossfade_backend_up",
+    "1 if the backend has an endpoint fit for requests: not failing its probes, ejected or unreachable; else 0.",
+);
+const USABLE: Named = ("crossfade_endpoints_usable", "Endpoints of the backend that are fit for requests.");
+const EJECTIONS: Named = (
+    "crossfade_ejections_total",
+    "Times an endpoint was left out for a while for the failures that requests met.",
+);
+const PROBES: Named = ("crossfade_probes_total", "Probes of the backend's endpoints, by result.");
 const MODE: Named = ("crossfade_mode", "1 for the mode that the route is in, 0 for the others.");
 const HELD: Named = ("crossfade_held_requests", "Requests that wait for the route's hold to end.");
 
@@ -177,13 +189,20 @@ fn of_routes(pairs: &Pairs) -> [Family; 2] {
     [Family { named: MODE, samples: modes }, Family { named: HELD, samples: held }]
 }
 
-fn of_backends(pairs: &Pairs) -> [Family; 2] {
-    let (mut connect, mut up) = (Vec::new(), Vec::new());
+fn of_backends(pairs: &Pairs) -> [Family; 5] {
+    let [mut connect, mut up, mut usable, mut ejections, mut probes] = [const { Vec::new() }; 5];
     for (name, counts) in pairs.backends() {
-        connect.push(sample(&[("backend", &name)], histogram(&counts.connect)));
-        up.push(sample(&[("backend", &name)], Value::Gauge(counts.up.load(Relaxed) as f64)));
+        let backend = ("backend", name.as_str());
+        connect.push(sample(&[backend], histogram(&counts.connect)));
+        up.push(sample(&[backend], Value::Gauge(counts.up.load(Relaxed) as f64)));
+        usable.push(sample(&[backend], Value::Gauge(counts.usable.load(Relaxed) as f64)));
+        ejections.push(sample(&[backend], Value::Counter(counts.ejections.load(Relaxed))));
+        for (result, count) in [("passed", &counts.passed), ("failed", &counts.failed)] {
+            probes.push(sample(&[backend, ("result", result)], Value::Counter(count.load(Relaxed))));
+        }
     }
-    [Family { named: CONNECT, samples: connect }, Family { named: UP, samples: up }]
+    let named = [(CONNECT, connect), (UP, up), (USABLE, usable), (EJECTIONS, ejections), (PROBES, probes)];
+    named.map(|(named, samples)| Family { named, samples })
 }
 
 /// Whether zeros are shown: what has a share of a split shows them, `none` only what was counted.

@@ -16,6 +16,7 @@ use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use super::backends::BackendSeries;
 use super::families::{self, Family, Named, Sample, Value};
 use super::loads::{Carried, Loads};
 use super::orders::Orders;
@@ -23,7 +24,7 @@ pub use super::pairs::Share;
 use super::pairs::{NONE, Pairs};
 use super::rates::{self, Pair};
 use super::series::{BOUNDS, Tally};
-pub use super::series::{BackendSeries, InFlight, MethodLabel, Reasons, Series};
+pub use super::series::{InFlight, MethodLabel, Reasons, Series};
 
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

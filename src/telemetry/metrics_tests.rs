@@ -49,6 +49,9 @@ fn rates_exist_before_the_first_request() {
         r#"crossfade_held_requests{route="web"}"#,
         r#"crossfade_config_reloads_total{result="failure"}"#,
         r#"crossfade_rejected_requests_total{reason="no-route"}"#,
+        r#"crossfade_ejections_total{backend="fly"}"#,
+        r#"crossfade_probes_total{backend="fly",result="passed"}"#,
+        r#"crossfade_probes_total{backend="fly",result="failed"}"#,
         "crossfade_access_log_dropped_total",
         "crossfade_panics_total",
         "crossfade_revision",
@@ -150,7 +153,9 @@ fn reloads_connections_and_the_rest_are_told() {
     metrics.reloaded(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500));
     metrics.reload_failed();
     metrics.revision(7);
-    metrics.backend("fly").up(false);
+    metrics.backend("fly").usable(0);
+    metrics.backend("fly").ejected();
+    metrics.backend("fly").probed(false);
     for (sample, expected) in [
         (r#"crossfade_connections_open{listener="0.0.0.0:80"}"#, 1.0),
         (r#"crossfade_worker_connections_open{worker="1"}"#, 1.0),
@@ -160,6 +165,9 @@ fn reloads_connections_and_the_rest_are_told() {
         ("crossfade_config_last_reload_success_timestamp_seconds", 1_700_000_000.5),
         ("crossfade_revision", 7.0),
         (r#"crossfade_backend_up{backend="fly"}"#, 0.0),
+        (r#"crossfade_endpoints_usable{backend="fly"}"#, 0.0),
+        (r#"crossfade_ejections_total{backend="fly"}"#, 1.0),
+        (r#"crossfade_probes_total{backend="fly",result="failed"}"#, 1.0),
     ] {
         assert_eq!(value(&metrics, sample), Some(expected), "{sample}");
     }

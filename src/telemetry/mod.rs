@@ -6,8 +6,10 @@
 //! what can't be kept up with is dropped and counted.
 
 pub mod access_log;
+pub mod backends;
 pub mod events;
 mod families;
+mod health_events;
 pub mod loads;
 pub mod metrics;
 pub mod orders;

@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::backends::{BackendCounts, BackendSeries};
 use super::rates;
-use super::series::{BackendCounts, BackendSeries, Reasons, Series, Shard};
+use super::series::{Reasons, Series, Shard};
 
 /// The label of a route or backend that a request never got to; nothing else can be called so.
 pub(super) const NONE: &str = "none";

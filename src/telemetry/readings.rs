@@ -109,7 +109,7 @@ mod tests {
             series.duration(Duration::from_millis(1));
         }
         series.first_byte(Duration::from_millis(1));
-        backend.up(false);
+        backend.usable(0);
         sampler.look(Duration::from_secs(2), UNIX_EPOCH);
         readings.second().await;
         let reading = readings.now("web", "fly");

@@ -89,24 +89,6 @@ impl Drop for InFlight {
     }
 }
 
-/// Counts of one backend over all routes and workers: connecting is too rare to keep it apart.
-#[derive(Debug, Clone)]
-pub struct BackendSeries {
-    pub(super) backend: Arc<BackendCounts>,
-}
-
-impl BackendSeries {
-    /// A new connection stood (TCP and TLS together) after this long.
-    pub fn connect(&self, took: Duration) {
-        self.backend.connect.observe(took);
-    }
-
-    /// Whether the last connection that was tried stood. It does until told otherwise.
-    pub fn up(&self, up: bool) {
-        self.backend.up.store(u64::from(up), Relaxed);
-    }
-}
-
 /// The methods that have a label of their own, and the rest: labels never come from a visitor's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are the methods")]
@@ -305,7 +287,7 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    fn observe(&self, took: Duration) {
+    pub(super) fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         // Compared whole, so that a nanosecond above a bound is above it.
         let bucket = BOUNDS_MICROS.partition_point(|&bound| Duration::from_micros(bound) < took);
@@ -353,19 +335,6 @@ impl Tally {
         for (ours, theirs) in self.counts.iter().zip(&other.counts) {
             add(ours, theirs);
         }
-    }
-}
-
-/// What is counted per backend.
-#[derive(Debug)]
-pub(super) struct BackendCounts {
-    pub(super) connect: Histogram,
-    pub(super) up: AtomicU64,
-}
-
-impl Default for BackendCounts {
-    fn default() -> Self {
-        Self { connect: Histogram::default(), up: AtomicU64::new(1) }
     }
 }
 

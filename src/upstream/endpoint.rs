@@ -1,5 +1,5 @@
-//! One address of a backend, as it outlives configurations: its identity, its TLS, the addresses its name has
-//! now.
+//! One address of a backend, as it outlives configurations: its identity, its TLS, the addresses its name has now, how
+//! it does.
 //!
 //! The control thread makes endpoints (`snapshot::registry`) and publishes their addresses
 //! (`upstream::resolve`); workers read them. It must never be locked.
@@ -18,6 +18,7 @@ use rustls::pki_types::ServerName;
 use crate::config::limits::DNS_KEEP;
 use crate::config::model::{EndpointUrl, Http2, Scheme};
 use crate::headers::authority::parse_authority;
+use crate::health::vitals::Vitals;
 
 /// An endpoint: shared by all workers and every snapshot that names it.
 pub struct Endpoint {
@@ -33,6 +34,8 @@ pub struct Endpoint {
     pub tls: Option<Arc<ClientConfig>>,
     /// Whether HTTP/2 is spoken with it.
     pub http2: Http2,
+    /// How it does.
+    pub vitals: Vitals,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Every address of the last few minutes and when it was last found: names answer with a changing part of theirs.
     recent: ArcSwap<Vec<(SocketAddr, Instant)>>,
@@ -49,6 +52,7 @@ impl Endpoint {
         url: EndpointUrl,
         http2: Http2,
         tls: Option<Arc<ClientConfig>>,
+        vitals: Vitals,
     ) -> Result<Self, InvalidEndpoint> {
         let invalid = || InvalidEndpoint(url.authority());
         let authority = HeaderValue::try_from(url.authority()).map_err(|_| invalid())?;
@@ -58,7 +62,7 @@ impl Endpoint {
         }
         let addresses = ArcSwap::from_pointee(literal(&url).into_iter().collect());
         let (recent, lookups) = (ArcSwap::default(), AtomicU8::new(Lookups::None as u8));
-        Ok(Self { id, url, authority, server_name, tls, http2, addresses, recent, lookups })
+        Ok(Self { id, url, authority, server_name, tls, http2, vitals, addresses, recent, lookups })
     }
 
     /// The addresses to connect to now, those of the family that the resolver prefers first; none while the name has

@@ -17,6 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::limits::CLOSE_SHOWS;
+use crate::config::limits::health::ANSWERS_AT_ONCE;
 use crate::config::model::Http2;
 use crate::upstream::connect::{ConnectError, ConnectLimits, Connected, Protocol, connect};
 use crate::upstream::endpoint::Endpoint;
@@ -33,6 +34,8 @@ pub struct Pool {
     shares: Cell<bool>,
     bound: Cell<usize>,
     turn: Cell<usize>,
+    /// Answers that only this worker has counted so far.
+    answers: Cell<u32>,
 }
 
 impl Pool {
@@ -44,7 +47,15 @@ impl Pool {
             Http2::Never => false,
         });
         let (idle, shared) = (RefCell::default(), Rc::default());
-        Self { endpoint, idle, shared, shares, bound: Cell::new(bound), turn: Cell::new(0) }
+        Self {
+            endpoint,
+            idle,
+            shared,
+            shares,
+            bound: Cell::new(bound),
+            turn: Cell::new(0),
+            answers: Cell::new(0),
+        }
     }
 
     /// From now on it keeps at most `bound`.
@@ -55,6 +66,30 @@ impl Pool {
     /// Whose connections these are.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// The backend has answered; `well` or in a way that counts as a gateway's failure.
+    pub fn answered(&self, well: bool) {
+        let vitals = &self.endpoint.vitals;
+        let answers = self.answers.get() + u32::from(well);
+        if well {
+            vitals.did_well();
+        }
+        // A failure is seen beside all the answers that came before it.
+        let tells = !well || answers >= ANSWERS_AT_ONCE;
+        self.answers.set(if tells { 0 } else { answers });
+        if tells {
+            vitals.answered(answers);
+        }
+        if !well {
+            vitals.failed();
+        }
+    }
+
+    /// No connection could be had, and this machine isn't to blame.
+    pub fn unreached(&self) {
+        self.endpoint.vitals.answered(self.answers.take());
+        self.endpoint.vitals.unreached();
     }
 
     /// The connection used last that is still good: open, ready, to an address the name has or had lately, with this
@@ -213,6 +248,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Where it is from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Whether it carried an exchange before: only then may the backend have closed it behind our back.
     pub fn is_reused(&self) -> bool {
         match &self.carrier {
@@ -337,6 +377,7 @@ mod tests {
     use super::*;
     use crate::config::model::EndpointUrl;
     use crate::headers::origin::Scheme;
+    use crate::health::vitals::Vitals;
     use crate::upstream::tls;
 
     /// A server's side of TLS that prefers HTTP/2, and its certificate.
@@ -365,7 +406,7 @@ mod tests {
             });
             let url = EndpointUrl::Network { scheme: Scheme::Https, host: "localhost".to_owned(), port };
             let client = tls::with_ca_file(Path::new("ca.pem"), pem.as_bytes(), Http2::Auto).unwrap();
-            let endpoint = Endpoint::new(1, url, Http2::Auto, Some(client)).unwrap();
+            let endpoint = Endpoint::new(1, url, Http2::Auto, Some(client), Vitals::default()).unwrap();
             endpoint.publish(vec![([127, 0, 0, 1], port).into()], std::time::Instant::now());
             let pool = Rc::new(Pool::new(Arc::new(endpoint), 1));
             let limit = Duration::from_secs(5);

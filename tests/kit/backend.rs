@@ -2,6 +2,7 @@
 //!
 //! It must never answer anything that its script doesn't say.
 
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -278,6 +279,21 @@ impl Refusing {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", address(&self.0))
+    }
+
+    /// Refuses no longer: each connection gets `answer` to its first request.
+    pub(crate) fn relents(self, answer: String) {
+        self.0.listen(16).unwrap();
+        let listener = TcpListener::from(self.0);
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                let mut bytes = [0; 4096];
+                // Who only looks whether anybody is there sends nothing.
+                if socket.read(&mut bytes).is_ok_and(|read| read > 0) {
+                    let _ = socket.write_all(answer.as_bytes());
+                }
+            }
+        });
     }
 }
 

@@ -441,12 +441,3 @@ fn a_response_has_one_length() {
     let response = proxy.get("/twice");
     assert_eq!((response.text().as_str(), response.fields("content-length")), ("ok", vec!["2"]));
 }
-
-#[test]
-fn a_backend_is_up_until_a_connection_fails() {
-    let nobody = Refusing::new();
-    let proxy = Proxy::start(&Config::of_url(&nobody.url(), ""));
-    assert!(proxy.metric("crossfade_backend_up", &[("backend", "only")]) > 0.0);
-    assert_eq!(proxy.get("/").status(), 502);
-    proxy.wait_for_metric("crossfade_backend_up", &[("backend", "only")], 0.0);
-}

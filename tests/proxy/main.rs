@@ -26,6 +26,7 @@ mod failures;
 mod forwarding;
 mod framing;
 mod headers;
+mod health;
 mod http2_attacks;
 mod http2_bounds;
 mod http2_frames;

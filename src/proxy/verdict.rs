@@ -1,0 +1,76 @@
+//! What an attempt says of the endpoint it went to, and of its backend: counted where health is judged.
+//!
+//! `forward` calls it with each outcome, `Exchange` asks it which backends are left out. It must never wait, nor count
+//! against a backend what the visitor or this machine is to blame for.
+
+use http::{HeaderMap, StatusCode};
+use rustix::io::Errno;
+
+use crate::config::model::BackendIndex;
+use crate::health::platform::is_own_page;
+use crate::proxy::error::{Error, Failure};
+use crate::proxy::exchange::Exchange;
+use crate::upstream::connect::ConnectError;
+use crate::upstream::pool::Pool;
+
+/// The head of an answer came. A platform's own error page goes to the visitor as it is, and is the platform's failure.
+pub fn answered(exchange: &mut Exchange, pool: &Pool, status: StatusCode, headers: &HeaderMap) {
+    if !status.is_client_error() && !status.is_server_error() {
+        return pool.answered(true);
+    }
+    let config = &exchange.view.snapshot.config;
+    let platform = exchange.backend().map(|BackendIndex(at)| config.backends[at].platform);
+    let own = platform.is_some_and(|platform| is_own_page(platform, status, headers));
+    if own {
+        exchange.broke_off(Error::Backend(Failure::Platform));
+    }
+    let gateway = matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    );
+    pool.answered(!own && !gateway);
+}
+
+/// No answer came, or none of HTTP.
+pub fn failed(pool: &Pool, error: Error) {
+    match error {
+        // A request that takes an hour says nothing of who is asked next.
+        Error::Backend(Failure::RequestTimeout) => {}
+        Error::Backend(_) => pool.answered(false),
+        _ => {}
+    }
+}
+
+/// No connection could be had.
+pub fn unreached(pool: &Pool, error: &ConnectError) {
+    if !is_our_own(error) {
+        pool.unreached();
+    }
+}
+
+/// Whether this machine is to blame: it has no descriptor, port or memory left.
+fn is_our_own(error: &ConnectError) -> bool {
+    const OURS: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    let ConnectError::Tcp(error) = error else { return false };
+    error.raw_os_error().is_some_and(|code| OURS.iter().any(|ours| ours.raw_os_error() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_backends_failure() {
+        let of = |code| ConnectError::Tcp(Arc::new(io::Error::from_raw_os_error(code)));
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL] {
+            assert!(is_our_own(&of(errno.raw_os_error())), "{errno}");
+        }
+        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::CONNRESET, Errno::TIMEDOUT] {
+            assert!(!is_our_own(&of(errno.raw_os_error())), "{errno}");
+        }
+        assert!(!is_our_own(&ConnectError::Timeout) && !is_our_own(&ConnectError::Unresolved));
+    }
+}
