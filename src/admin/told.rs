@@ -135,7 +135,8 @@ fn backend_status(
     control: &Control,
     readings: &Readings,
 ) -> BackendStatus {
-    let endpoints = control.health.get(&backend.name).map(Vec::as_slice).unwrap_or_default();
+    let health = control.health.get(&backend.name);
+    let endpoints = health.map_or(&[][..], |health| &health.endpoints);
     let reading = readings.now(&route.name, &backend.name);
     let point = shown(reading.point);
     let weight = |weights: &std::collections::BTreeMap<String, f64>| {
@@ -151,6 +152,7 @@ fn backend_status(
             [] => reading.up,
             _ => endpoints.iter().any(|endpoint| endpoint.state == EndpointState::Up),
         },
+        instead: health.and_then(|health| health.instead.clone()),
         endpoints: endpoints.iter().map(endpoint_status).collect(),
         last_answer_seconds: reading.last_answer.map(|ago| rounded(ago.as_secs_f64())),
         requests_per_second: point.requests_per_second.unwrap_or_default(),

@@ -71,6 +71,9 @@ pub struct BackendStatus {
     pub file_weight: f64,
     /// Whether an endpoint of it is fit for requests.
     pub up: bool,
+    /// Where its requests go, by route; left out while it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
     /// Its endpoints, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointStatus>,

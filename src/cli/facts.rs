@@ -95,24 +95,30 @@ pub(super) fn warnings(status: &Status) -> Vec<String> {
     let more = out.len().saturating_sub(ENDPOINTS);
     warnings.extend(out.into_iter().take(ENDPOINTS));
     if more > 0 {
-        warnings.push(format!("and {more} more endpoints get no requests"));
+        warnings.push(format!("and {more} more: `crossfade status --json` has them all"));
     }
     warnings
 }
 
-/// The endpoints that get no requests, each once, whatever routes they serve.
+/// The backends and endpoints that get no requests, each once, whatever routes they serve.
 fn out_of_use(status: &Status) -> Vec<String> {
     let mut out = Vec::new();
-    for backend in status.routes.iter().flat_map(|route| &route.backends) {
+    let mut say = |text: String| {
+        if !out.contains(&text) {
+            out.push(text);
+        }
+    };
+    let backends = || status.routes.iter().flat_map(|route| &route.backends);
+    for (backend, instead) in backends().filter_map(|backend| Some((backend, backend.instead.as_ref()?))) {
+        say(format!("{} is DOWN; {}", plain(&backend.name), plain(instead)));
+    }
+    for backend in backends() {
         for endpoint in backend.endpoints.iter().filter(|endpoint| endpoint.state != EndpointState::Up) {
             let since = endpoint.since.as_deref().and_then(|since| between(since, &status.at));
             let lasts = since.map_or_else(String::new, |seconds| format!(" for {}", span(seconds)));
             let (name, url, state) = (plain(&backend.name), plain(&endpoint.url), endpoint.state.as_str());
             let why = plain(endpoint.why.as_deref().unwrap_or_default());
-            let text = format!("{name}: {url} is {state}{lasts}: {why}");
-            if !out.contains(&text) {
-                out.push(text);
-            }
+            say(format!("{name}: {url} is {state}{lasts}: {why}"));
         }
     }
     out

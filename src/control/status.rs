@@ -29,8 +29,8 @@ pub struct Status {
     pub routes: Arc<[RouteShown]>,
     /// The file that serves; nothing for a start without one.
     pub file: Option<Arc<FileText>>,
-    /// The endpoints of each backend, by its name, as `health` sees them.
-    pub health: Arc<BTreeMap<String, Vec<EndpointShown>>>,
+    /// How each backend does, by its name.
+    pub health: Arc<BTreeMap<String, HealthShown>>,
 }
 
 /// A route, as it is live.
@@ -59,6 +59,15 @@ pub struct BackendShown {
     pub name: String,
     /// Its addresses.
     pub urls: Vec<String>,
+}
+
+/// How one backend does.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HealthShown {
+    /// In the order of the file.
+    pub endpoints: Vec<EndpointShown>,
+    /// Where its requests go, by route; nothing while it is up.
+    pub instead: Option<String>,
 }
 
 /// How one endpoint does.

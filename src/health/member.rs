@@ -17,6 +17,7 @@ use crate::health::ejection::{Cause, Seen};
 use crate::health::prober::{ask_on, knock_on};
 use crate::health::question::{Finding, Question};
 use crate::health::vitals::{Mark, Vitals};
+use crate::proxy::error::Failure;
 use crate::telemetry::events::{Event, HealthEvent};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::endpoint::Endpoint;
@@ -144,15 +145,24 @@ impl Member {
                 let found = self.found.borrow().as_ref().map(ToString::to_string).unwrap_or_default();
                 format!("GET {path}: {found}")
             }
-            EndpointState::Ejected => match self.ejected {
-                Some((Cause::Streak(streak), _)) => format!("{streak} gateway failures in a row"),
-                Some((Cause::Share(failures, answers), _)) => {
-                    format!("{failures} gateway failures among {answers} answers")
+            EndpointState::Ejected => {
+                let last = self.vitals().last_failure().shown(&Failure::REASONS);
+                match self.ejected {
+                    Some((Cause::Streak(streak), _)) => {
+                        format!("{streak} gateway failures in a row, the last: {last}")
+                    }
+                    Some((Cause::Share(failures, answers), _)) => {
+                        format!("{failures} gateway failures among {answers} answers, the last: {last}")
+                    }
+                    None => last,
                 }
-                None => String::new(),
-            },
+            }
             EndpointState::Unreachable => {
-                format!("{} connections in a row failed", self.vitals().unreached_in_a_row())
+                let last = self.vitals().last_failure().shown(&Failure::REASONS);
+                format!(
+                    "{} connections in a row failed, the last: {last}",
+                    self.vitals().unreached_in_a_row()
+                )
             }
         }
     }

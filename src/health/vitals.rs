@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+use http::StatusCode;
 use tokio::sync::Notify;
 
 use crate::config::limits::health::EJECT_AFTER;
@@ -23,6 +24,8 @@ pub struct Vitals {
     unreached: AtomicU32,
     answers: AtomicU64,
     failures: AtomicU64,
+    /// What the last failure was.
+    last: AtomicU16,
     /// How many in a row are enough; 0 for never.
     enough: AtomicU32,
     /// Told when the control thread should look at once.
@@ -41,6 +44,30 @@ pub enum Mark {
     Unreached = 4,
 }
 
+/// How a gateway failed: by one of the proxy's reasons, or by a status. Both fit into a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct How(u16);
+
+impl How {
+    /// By the reason at this place of the proxy's list.
+    pub const fn by_reason(at: u8) -> Self {
+        Self(at as u16)
+    }
+
+    /// By this status of an answer.
+    pub fn by_status(status: StatusCode) -> Self {
+        Self(status.as_u16())
+    }
+
+    /// In words, `reasons` being the proxy's list.
+    pub fn shown(self, reasons: &[&str]) -> String {
+        match reasons.get(usize::from(self.0)) {
+            Some(reason) => (*reason).to_owned(),
+            None => format!("answered {}", self.0),
+        }
+    }
+}
+
 impl Vitals {
     /// Of an endpoint of which nothing is known; `alarm` is told what shouldn't wait for the next look.
     pub fn new(alarm: Arc<Notify>) -> Self {
@@ -50,6 +77,7 @@ impl Vitals {
             unreached: AtomicU32::new(0),
             answers: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            last: AtomicU16::new(0),
             enough: AtomicU32::new(EJECT_AFTER),
             alarm,
         }
@@ -83,13 +111,13 @@ impl Vitals {
     }
 
     /// No connection could be had. It is a gateway failure too.
-    pub fn unreached(&self) {
+    pub fn unreached(&self, how: How) {
+        self.failed(how);
         let enough = self.enough.load(Relaxed);
         let row = self.unreached.fetch_add(1, Relaxed).saturating_add(1);
         if enough > 0 && row >= enough && !self.has(Mark::Unreached) && self.mark(Mark::Unreached, true) {
             self.alarm.notify_one();
         }
-        self.failed();
     }
 
     /// So many answers came that are no gateway's failures.
@@ -105,7 +133,9 @@ impl Vitals {
     }
 
     /// A gateway failure: no connection, no answer, or one that says so.
-    pub fn failed(&self) {
+    pub fn failed(&self, how: How) {
+        let How(number) = how;
+        self.last.store(number, Relaxed);
         self.answers.fetch_add(1, Relaxed);
         self.failures.fetch_add(1, Relaxed);
         let row = self.streak.fetch_add(1, Relaxed).saturating_add(1);
@@ -117,6 +147,11 @@ impl Vitals {
     /// Gateway failures in a row, answers, and failures among them.
     pub fn counts(&self) -> (u32, u64, u64) {
         (self.streak.load(Relaxed), self.answers.load(Relaxed), self.failures.load(Relaxed))
+    }
+
+    /// What the last failure was.
+    pub fn last_failure(&self) -> How {
+        How(self.last.load(Relaxed))
     }
 
     /// Connections in a row that failed.
@@ -148,20 +183,22 @@ impl Default for Vitals {
 mod tests {
     use super::*;
 
+    const HOW: How = How::by_reason(1);
+
     #[test]
     fn only_so_many_failed_connections_in_a_row_mark_it_and_one_that_stands_unmarks_it() {
         let vitals = Vitals::default();
         for _ in 0..3 {
-            (1..EJECT_AFTER).for_each(|_| vitals.unreached());
+            (1..EJECT_AFTER).for_each(|_| vitals.unreached(HOW));
             assert!(vitals.is_usable());
             vitals.reached();
         }
-        (0..EJECT_AFTER).for_each(|_| vitals.unreached());
+        (0..EJECT_AFTER).for_each(|_| vitals.unreached(HOW));
         assert!(vitals.has(Mark::Unreached) && !vitals.is_usable());
         vitals.reached();
         assert!(vitals.is_usable());
         vitals.enough_are(0);
-        (0..100).for_each(|_| vitals.unreached());
+        (0..100).for_each(|_| vitals.unreached(HOW));
         assert!(vitals.is_usable(), "never means never");
     }
 
@@ -177,12 +214,14 @@ mod tests {
     #[test]
     fn a_streak_ends_with_an_answer_and_alarms_when_it_is_long() {
         let vitals = Vitals::default();
-        (0..4).for_each(|_| vitals.failed());
+        (0..4).for_each(|_| vitals.failed(HOW));
         vitals.answered(10);
         vitals.did_well();
         assert_eq!(vitals.counts(), (0, 14, 4));
-        (0..5).for_each(|_| vitals.failed());
+        (0..5).for_each(|_| vitals.failed(HOW));
         assert_eq!(vitals.counts(), (5, 19, 9));
+        assert_eq!(vitals.last_failure().shown(&["tls", "reset"]), "reset");
+        assert_eq!(How::by_status(StatusCode::BAD_GATEWAY).shown(&["tls", "reset"]), "answered 502");
         // The permit of `notify_one` is there.
         let mut told = std::pin::pin!(vitals.alarm.notified());
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::limits::health::HEALTH_LOOK;
-use crate::config::model::{BackendIndex, Name};
-use crate::control::status::{EndpointShown, Statuses};
+use crate::config::model::{self, BackendIndex, Name};
+use crate::control::status::{HealthShown, Statuses};
 use crate::health::ejection::{Ejections, Seen, Verdict};
 use crate::health::member::Member;
 use crate::health::question::Question;
@@ -49,7 +49,7 @@ pub async fn watch(published: Published, outlets: Outlets) {
         for (at, backend) in snapshot.config.backends.iter().enumerate() {
             watched.entry(backend.name.clone()).or_default().look(&snapshot, at, began, &outlets);
         }
-        show(&watched, &outlets.statuses);
+        show(&snapshot, &watched, &outlets.statuses);
     }
 }
 
@@ -144,12 +144,14 @@ fn destination(snapshot: &Snapshot, at: usize) -> String {
 }
 
 /// Puts what is known into the status, where it has changed.
-fn show(watched: &BTreeMap<Name, Watched>, statuses: &Statuses) {
-    let shown = |(name, watched): (&Name, &Watched)| {
-        let endpoints: Vec<EndpointShown> = watched.members.iter().map(Member::shown).collect();
-        (name.to_string(), endpoints)
+fn show(snapshot: &Snapshot, watched: &BTreeMap<Name, Watched>, statuses: &Statuses) {
+    let shown = |(at, backend): (usize, &model::Backend)| {
+        let watched = watched.get(&backend.name)?;
+        let endpoints = watched.members.iter().map(Member::shown).collect();
+        let instead = watched.down.map(|_| destination(snapshot, at));
+        Some((backend.name.to_string(), HealthShown { endpoints, instead }))
     };
-    let now: BTreeMap<String, Vec<EndpointShown>> = watched.iter().map(shown).collect();
+    let now: BTreeMap<_, _> = snapshot.config.backends.iter().enumerate().filter_map(shown).collect();
     statuses.send_if_modified(|status| {
         let differs = *status.health != now;
         if differs {

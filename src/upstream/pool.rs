@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::limits::CLOSE_SHOWS;
 use crate::config::limits::health::ANSWERS_AT_ONCE;
 use crate::config::model::Http2;
+use crate::health::vitals::How;
 use crate::upstream::connect::{ConnectError, ConnectLimits, Connected, Protocol, connect};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::streams::{Shared, Stream};
@@ -68,28 +69,28 @@ impl Pool {
         &self.endpoint
     }
 
-    /// The backend has answered; `well` or in a way that counts as a gateway's failure.
-    pub fn answered(&self, well: bool) {
+    /// The backend has answered, and not in a way that counts as a gateway's failure.
+    pub fn did_well(&self) {
         let vitals = &self.endpoint.vitals;
-        let answers = self.answers.get() + u32::from(well);
-        if well {
-            vitals.did_well();
-        }
-        // A failure is seen beside all the answers that came before it.
-        let tells = !well || answers >= ANSWERS_AT_ONCE;
+        let answers = self.answers.get() + 1;
+        let tells = answers >= ANSWERS_AT_ONCE;
         self.answers.set(if tells { 0 } else { answers });
         if tells {
             vitals.answered(answers);
         }
-        if !well {
-            vitals.failed();
-        }
+        vitals.did_well();
+    }
+
+    /// A gateway's failure, which is seen beside all the answers that came before it.
+    pub fn failed(&self, how: How) {
+        self.endpoint.vitals.answered(self.answers.take());
+        self.endpoint.vitals.failed(how);
     }
 
     /// No connection could be had, and this machine isn't to blame.
-    pub fn unreached(&self) {
+    pub fn unreached(&self, how: How) {
         self.endpoint.vitals.answered(self.answers.take());
-        self.endpoint.vitals.unreached();
+        self.endpoint.vitals.unreached(how);
     }
 
     /// The connection used last that is still good: open, ready, to an address the name has or had lately, with this

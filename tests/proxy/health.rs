@@ -96,6 +96,7 @@ fn a_backend_whose_probes_fail_gets_nothing_until_they_are_good_again() {
     assert_eq!(proxy.metric("crossfade_retries_total", &[("backend", "fly"), ("reason", "failover")]), 2.0);
     let status = proxy.steer("status");
     assert!(status.contains("! fly: http://") && status.contains("is down for"), "{status}");
+    assert!(status.starts_with("! fly is DOWN; route web: sent to heroku instead\n"), "{status}");
     assert!(status.contains("DOWN, "), "{status}");
 
     fly.is_well(true);
@@ -154,7 +155,10 @@ fn an_endpoint_that_fails_is_left_out_and_let_in_again() {
     assert_eq!(failed, 5, "the tenth is the fifth that goes there");
     proxy.wait_for_metric(EJECTIONS, &[("backend", "only")], 1.0);
     let told = proxy.wait_for_event("backend.endpoint-ejected");
-    assert!(told.contains("5 gateway failures in a row") && told.contains(&bad.url()), "{told}");
+    assert!(
+        told.contains("5 gateway failures in a row, the last: answered 503") && told.contains(&bad.url()),
+        "{told}"
+    );
     bad.is_well(true);
     wait_until("it is let in again", || visitor.get("/").text() == "bad");
     assert!(proxy.wait_for_event("backend.endpoint-up").contains(&bad.url()));
@@ -283,7 +287,9 @@ fn a_backend_that_cant_be_connected_to_is_left_out_and_found_again_without_probe
     assert_eq!(proxy.metric(FAILURES, &[("backend", "fly"), ("reason", "connect_refused")]), 5.0);
     assert_eq!(unhealthy(&proxy), 15.0, "from then on nobody waits for it");
     proxy.wait_for_metric(UP, &[("backend", "fly")], 0.0);
-    assert!(proxy.wait_for_event("backend.endpoint-unreachable").contains("connections in a row failed"));
+    assert!(
+        proxy.wait_for_event("backend.endpoint-unreachable").contains("failed, the last: connect_refused")
+    );
     dead.relents("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nfly".to_owned());
     proxy.wait_for_metric(UP, &[("backend", "fly")], 1.0);
     assert_eq!(visitor.get("/").text(), "fly");

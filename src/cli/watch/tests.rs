@@ -26,6 +26,7 @@ fn backend(name: &str, weight: f64, rate: f64) -> BackendStatus {
         weight,
         file_weight: weight,
         up: name != "aws",
+        instead: None,
         endpoints: Vec::new(),
         last_answer_seconds: known(0.4),
         requests_per_second: rate,
