@@ -72,16 +72,21 @@ pub async fn connect(
         return Ok(Connected { protocol, address: None });
     }
     let mut candidates = dial::order(&endpoint.addresses(), turn);
+    let shunned = &endpoint.shunned;
+    shunned.put_last(&mut candidates, Instant::now().into_std());
     loop {
-        let (socket, address) = dial::race(&mut candidates, deadline).await?;
+        let (socket, address) = dial::race(&mut candidates, deadline, shunned).await?;
         // The addresses that are left share the time that is left: one that only listens must not use it all up.
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(candidates.len() + 1).unwrap_or(u32::MAX);
         let outcome = timeout(share, shake_hands(socket, endpoint, server_name, http2, limits)).await;
         match outcome.unwrap_or(Err(ConnectError::Timeout)) {
-            Ok(protocol) => return Ok(Connected { protocol, address: Some(address) }),
+            Ok(protocol) => {
+                shunned.forget(address);
+                return Ok(Connected { protocol, address: Some(address) });
+            }
             Err(error) if candidates.is_empty() => return Err(error),
-            Err(_) => {}
+            Err(_) => shunned.note(address, Instant::now().into_std()),
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::limits::{CONNECT_ADDRESSES, CONNECT_STAGGER};
 use crate::upstream::connect::ConnectError;
+use crate::upstream::shunned::Shunned;
 
 /// The order in which addresses are tried: the families alternate, that of the first address first; each family
 /// begins at its place `turn`, so that connections spread over several addresses. At most [`CONNECT_ADDRESSES`].
@@ -38,13 +39,15 @@ pub fn order(addresses: &[SocketAddr], turn: usize) -> VecDeque<SocketAddr> {
     ordered
 }
 
-/// The first socket that connects, and where to. What failed and what won are no longer among the candidates then.
+/// The first socket that connects, and where to. What failed and what won are no longer among the candidates then; what
+/// failed, or was slower than what began after it, is shunned for a while.
 ///
 /// # Errors
 /// The last address's error, that there is no address, or that the deadline has passed.
 pub async fn race(
     candidates: &mut VecDeque<SocketAddr>,
     deadline: Instant,
+    shunned: &Shunned,
 ) -> Result<(TcpStream, SocketAddr), ConnectError> {
     if candidates.len() < 2 {
         let address = candidates.pop_front().ok_or(ConnectError::Unresolved)?;
@@ -63,10 +66,19 @@ pub async fn race(
         let look = if waiting.is_empty() { deadline } else { stagger.min(deadline) };
         match timeout_at(look, attempts.join_next()).await {
             Ok(Some(Ok((address, outcome)))) => {
-                candidates.retain(|candidate| *candidate != address);
+                let begun = candidates.iter().position(|candidate| *candidate == address).unwrap_or(0);
+                let now = Instant::now().into_std();
                 match outcome {
-                    Ok(socket) => return Ok((socket, address)),
-                    Err(error) => last = failed(error),
+                    Ok(socket) => {
+                        candidates.iter().take(begun).for_each(|slower| shunned.note(*slower, now));
+                        candidates.retain(|candidate| *candidate != address);
+                        return Ok((socket, address));
+                    }
+                    Err(error) => {
+                        shunned.note(address, now);
+                        candidates.retain(|candidate| *candidate != address);
+                        last = failed(error);
+                    }
                 }
             }
             // Connecting doesn't panic, and nobody else ends these tasks.
@@ -146,12 +158,22 @@ mod tests {
     }
 
     fn raced(
+        candidates: VecDeque<SocketAddr>,
+        limit: Duration,
+    ) -> (Result<SocketAddr, ConnectError>, Duration) {
+        raced_but(candidates, limit, &Shunned::default())
+    }
+
+    /// The same, those last that are shunned.
+    fn raced_but(
         mut candidates: VecDeque<SocketAddr>,
         limit: Duration,
+        shunned: &Shunned,
     ) -> (Result<SocketAddr, ConnectError>, Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();
-        let race = race(&mut candidates, began + limit);
+        shunned.put_last(&mut candidates, began.into_std());
+        let race = race(&mut candidates, began + limit, shunned);
         let won = tokio::task::LocalSet::new().block_on(&runtime, race);
         (won.map(|(_, address)| address), began.elapsed())
     }
@@ -164,6 +186,18 @@ mod tests {
         let (won, took) = raced([silent.address, address].into(), Duration::from_secs(5));
         assert_eq!(won.unwrap(), address);
         assert!((CONNECT_STAGGER..Duration::from_secs(2)).contains(&took), "{took:?}");
+    }
+
+    #[test]
+    fn an_address_that_never_answers_costs_its_time_once() {
+        let (silent, shunned) = (Silent::new(), Shunned::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let limit = Duration::from_secs(5);
+        let (_, first) = raced_but([silent.address, address].into(), limit, &shunned);
+        let (won, again) = raced_but([silent.address, address].into(), limit, &shunned);
+        assert_eq!(won.unwrap(), address);
+        assert!(first >= CONNECT_STAGGER && again < CONNECT_STAGGER, "{first:?}, then {again:?}");
     }
 
     #[test]

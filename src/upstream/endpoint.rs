@@ -19,6 +19,7 @@ use crate::config::limits::DNS_KEEP;
 use crate::config::model::{EndpointUrl, Http2, Scheme};
 use crate::headers::authority::parse_authority;
 use crate::health::vitals::Vitals;
+use crate::upstream::shunned::Shunned;
 
 /// An endpoint: shared by all workers and every snapshot that names it.
 pub struct Endpoint {
@@ -36,6 +37,8 @@ pub struct Endpoint {
     pub http2: Http2,
     /// How it does.
     pub vitals: Vitals,
+    /// Which of its addresses take no connections.
+    pub shunned: Shunned,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Every address of the last few minutes and when it was last found: names answer with a changing part of theirs.
     recent: ArcSwap<Vec<(SocketAddr, Instant)>>,
@@ -62,7 +65,8 @@ impl Endpoint {
         }
         let addresses = ArcSwap::from_pointee(literal(&url).into_iter().collect());
         let (recent, lookups) = (ArcSwap::default(), AtomicU8::new(Lookups::None as u8));
-        Ok(Self { id, url, authority, server_name, tls, http2, vitals, addresses, recent, lookups })
+        let shunned = Shunned::default();
+        Ok(Self { id, url, authority, server_name, tls, http2, vitals, shunned, addresses, recent, lookups })
     }
 
     /// The addresses to connect to now, those of the family that the resolver prefers first; none while the name has

@@ -12,6 +12,7 @@ pub mod line;
 pub mod load;
 pub mod pool;
 pub mod resolve;
+pub mod shunned;
 pub mod stall;
 pub mod streams;
 pub mod tls;
