@@ -24,6 +24,7 @@ use crate::app::state::Kept;
 use crate::config::TOKEN_VARIABLE;
 use crate::config::model::{Config, Server};
 use crate::control;
+use crate::control::adapting::adapt_bounds;
 use crate::control::command::{Asked, Commands};
 use crate::control::controller::{Beginning, Controller};
 use crate::control::names::keep_addresses_fresh;
@@ -133,6 +134,7 @@ async fn serve<E: Future<Output = ()>>(
     let shared = Shared { published: &published, store: &store, metrics: &metrics, access_log: &access_log };
     let workers = start_workers(&server, &sockets, &draining, &shared)?;
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
+    tokio::spawn(adapt_bounds(published.clone()));
     let (commands, asked) = Commands::new();
     let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
     // Before anybody is told that we listen: who reads that may steer at once.

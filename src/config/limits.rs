@@ -302,6 +302,24 @@ pub const QUEUE_LENIENCE: Duration = Duration::from_millis(10);
 pub const QUEUE_PASSES: u8 = 2;
 /// Seconds after which who was shed is asked to come again (`Retry-After`), by chance, so that not all do at once.
 pub const SHED_RETRY: RangeInclusive<u64> = 1..=4;
+/// A bound that adapts is looked at this often: some answers of a busy backend, and soon enough.
+pub const ADAPTIVE_LOOK: Duration = Duration::from_millis(100);
+/// It begins with so many requests at a time, and doubles in two looks while answers come in time.
+pub const ADAPTIVE_START: f64 = 32.0;
+/// It never goes below so many: fewer at a time say nothing of how much a backend has to do.
+pub const ADAPTIVE_LEAST: f64 = 8.0;
+/// Answers that a decision takes at least,
+pub const ADAPTIVE_ANSWERS: u64 = 20;
+/// … within this time: a mean over minutes is of no moment.
+pub const ADAPTIVE_STALE: Duration = Duration::from_secs(10);
+/// What is usual is learned for so long at first, or for three answers' time.
+pub const ADAPTIVE_LEARNING: Duration = Duration::from_millis(500);
+/// How often a full backend gets less to do for a moment, to see whether that makes it faster:
+pub const ADAPTIVE_PROBE: Duration = Duration::from_secs(10);
+/// … this part of it, which leaves a good bound's backend idle for some hundredths of that time.
+pub const ADAPTIVE_PROBE_TO: f64 = 0.35;
+/// Answers may take so much longer than with little to do. Twice: as long in the backend's own queue as in its work.
+pub const ADAPTIVE_TOLERANCE: f64 = 2.0;
 /// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted
 /// and dropped.
 pub const ACCESS_LOG_QUEUE: usize = 256;

@@ -3,6 +3,7 @@
 //! Runs on the control thread. Sources and the command line send a [`command::Command`]; only the
 //! [`controller::Controller`] publishes. It must never know how requests are served.
 
+pub mod adapting;
 pub mod command;
 pub mod controller;
 mod inbox;

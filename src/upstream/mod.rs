@@ -3,6 +3,7 @@
 //! `proxy::forward` takes a [`pool::Lease`] and sends one request on it; the control thread keeps the
 //! addresses fresh. Nothing here decides where a request goes, and nothing may wait for the control thread.
 
+pub mod adaptive;
 pub mod connect;
 pub mod dial;
 pub mod endpoint;

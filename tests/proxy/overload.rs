@@ -1,11 +1,13 @@
 //! A backend with more to do than it may have: the rest waits in order for a bounded time, and beyond that is told so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::kit::backend::Refusing;
 use crate::kit::http2_client::{Http2, get};
 use crate::kit::websocket::{agreed, handshake};
-use crate::kit::{Backend, Config, Proxy, Visitor, ok};
+use crate::kit::{Backend, Config, Proxy, Visitor, ok, pause, wait_until};
 
 const WAITING: &str = "crossfade_queue_requests";
 const LIMIT: &str = "crossfade_in_flight_limit";
@@ -290,4 +292,39 @@ fn a_backend_that_is_removed_takes_its_series_with_it() {
     proxy.wait_for_metric("crossfade_revision", &[], 2.0);
     assert!([WAITING, LIMIT, SHED].iter().all(|name| !proxy.has_series(name, &[("backend", "other")])));
     assert!(proxy.has_series(LIMIT, &[("backend", "only")]));
+}
+
+#[test]
+fn a_bound_that_adapts_follows_what_the_backend_can_do() {
+    // One at a time, each as long as it is told: more to do makes everybody wait.
+    let (busy, millis) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(2)));
+    let pace = Arc::clone(&millis);
+    let backend = Backend::start(move |mut peer| {
+        while peer.request().is_some() {
+            wait_until("its turn", || !busy.swap(true, SeqCst));
+            pause(Duration::from_millis(pace.load(SeqCst)));
+            busy.store(false, SeqCst);
+            peer.send(ok(""));
+        }
+    });
+    let proxy = Proxy::start(&bounded(&backend, "adaptive_concurrency = true\nqueue_timeout = \"60s\""));
+    proxy.wait_for_metric(LIMIT, &[], 32.0);
+    let ended = Arc::new(AtomicBool::new(false));
+    let visit = |_| {
+        let (mut visitor, ended) = (proxy.visit(), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            while !ended.load(SeqCst) {
+                assert_eq!(visitor.get("/").status(), 200);
+            }
+        })
+    };
+    let calm = visit(0);
+    wait_until("it grows while there is little to do", || proxy.metric(LIMIT, &[]) > 100.0);
+    millis.store(4, SeqCst);
+    let crowd: Vec<_> = (0..40).map(visit).collect();
+    wait_until("it goes down", || proxy.metric(LIMIT, &[]) < 30.0);
+    assert!(proxy.metric(WAITING, &[]) > 0.0);
+    ended.store(true, SeqCst);
+    crowd.into_iter().chain([calm]).for_each(|visitor| visitor.join().unwrap());
+    assert_eq!((proxy.metric(WAITING, &[]), proxy.metric(SHED, &[])), (0.0, 0.0));
 }
