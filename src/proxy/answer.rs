@@ -30,6 +30,8 @@ pub struct Answer {
 enum Source {
     Backend(Box<Download>),
     Own(Bytes),
+    /// It broke off; the visitor hears of it when what came before has left.
+    Broken(Error),
 }
 
 impl Answer {
@@ -108,6 +110,7 @@ impl Body for Answer {
                 exchange.sent(body.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(body))));
             }
+            Source::Broken(error) => return Poll::Ready(Some(Err(*error))),
         };
         match std::task::ready!(download.poll(cx)) {
             Ok(Some(frame)) => Poll::Ready(Some(Ok(this.account(frame)))),
@@ -119,7 +122,11 @@ impl Body for Answer {
             Err(failure) => {
                 let error = exchange.upload_fault().unwrap_or(Error::Backend(failure));
                 exchange.broke_off(error);
-                Poll::Ready(Some(Err(error)))
+                // With an error hyper drops what it hasn't written, the head too; a browser takes a connection that
+                // ends without a byte for one that was stale, and sends even a POST again. So it gets a turn to write.
+                this.source = Source::Broken(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
@@ -128,6 +135,7 @@ impl Body for Answer {
         match &self.source {
             Source::Backend(download) => download.body.is_end_stream(),
             Source::Own(body) => body.is_empty(),
+            Source::Broken(_) => false,
         }
     }
 
@@ -135,6 +143,7 @@ impl Body for Answer {
         match &self.source {
             Source::Backend(download) => download.body.size_hint(),
             Source::Own(body) => SizeHint::with_exact(body.len() as u64),
+            Source::Broken(_) => SizeHint::default(),
         }
     }
 }

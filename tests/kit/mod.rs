@@ -7,6 +7,7 @@ pub(crate) mod backend;
 pub(crate) mod certificates;
 pub(crate) mod command;
 pub(crate) mod config;
+pub(crate) mod faulty;
 pub(crate) mod frames;
 pub(crate) mod http2;
 pub(crate) mod http2_client;

@@ -113,6 +113,11 @@ impl Visitor {
         self.reader.response(method).expect("a response comes before the connection's end")
     }
 
+    /// The same, where one comes before the connection's end.
+    pub(crate) fn try_response_to(&mut self, method: &str) -> Option<Message> {
+        self.reader.response(method)
+    }
+
     /// The next response's head alone.
     pub(crate) fn head(&mut self) -> Message {
         self.reader.head().expect("a response's head comes")

@@ -23,6 +23,7 @@ mod departures;
 mod drain;
 mod failover;
 mod failures;
+mod faults;
 mod forwarding;
 mod framing;
 mod headers;
