@@ -1,5 +1,8 @@
 //! The I/O of a connection: the socket, and an end to writes that the other side doesn't read.
 //!
+//! Who closes while it is written to may have answered before: a write to it goes nowhere and is no error, the next
+//! read says what there is. (hyper gives up at a failed write, and an answer to a request half sent with it.)
+//!
 //! `upstream::connect` and `upstream::http2` make it towards backends, `server::http2` towards visitors. It must never
 //! buffer.
 
@@ -21,17 +24,36 @@ pub struct UpstreamIo<S> {
     write_stall: Stall,
     /// Told of every read that brought something, or the end.
     heard: Option<Arc<Notify>>,
+    /// The other side has closed, and hears nothing more.
+    deaf: bool,
 }
 
 impl<S> UpstreamIo<S> {
     /// Ends a write that makes no progress for `limit`.
     pub fn new(socket: S, limit: Duration) -> Self {
-        Self { socket, write_stall: Stall::new(limit), heard: None }
+        Self { socket, write_stall: Stall::new(limit), heard: None, deaf: false }
     }
 
     /// The same, and tells of every read that brought something, or the end.
     pub fn telling(socket: S, limit: Duration, heard: Arc<Notify>) -> Self {
         Self { heard: Some(heard), ..Self::new(socket, limit) }
+    }
+}
+
+impl<S> UpstreamIo<S> {
+    /// What was written, `all` of it where nobody hears it.
+    fn unless_deaf<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        all: impl FnOnce() -> T,
+    ) -> Poll<io::Result<T>> {
+        match outcome {
+            Poll::Ready(Err(error)) if is_of_the_other_side(&error) => {
+                self.deaf = true;
+                Poll::Ready(Ok(all()))
+            }
+            outcome => outcome,
+        }
     }
 }
 
@@ -51,8 +73,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for UpstreamIo<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.write_stall.check(cx, outcome)
+        let outcome = self.write_stall.check(cx, outcome);
+        self.unless_deaf(outcome, || bytes.len())
     }
 
     fn poll_write_vectored(
@@ -60,8 +86,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let length = || slices.iter().map(|slice| slice.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(length()));
+        }
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.write_stall.check(cx, outcome)
+        let outcome = self.write_stall.check(cx, outcome);
+        self.unless_deaf(outcome, length)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -69,12 +100,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.deaf {
+            return Poll::Ready(Ok(()));
+        }
         let outcome = Pin::new(&mut self.socket).poll_flush(cx);
-        self.write_stall.check(cx, outcome)
+        let outcome = self.write_stall.check(cx, outcome);
+        self.unless_deaf(outcome, || ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
         self.write_stall.check(cx, outcome)
     }
+}
+
+fn is_of_the_other_side(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
