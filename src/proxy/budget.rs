@@ -7,6 +7,9 @@ use std::cell::Cell;
 
 use crate::config::limits::{RETRIES_MOST, RETRIES_PER_SECOND, RETRY_SHARE};
 
+/// How far a clock goes back, in milliseconds, before somebody must have set it.
+const SET: u64 = 1000;
+
 /// What one worker may still try again.
 #[derive(Debug)]
 pub struct Budget {
@@ -28,7 +31,11 @@ impl Budget {
 
     /// Whether one may be sent again, at `now` in milliseconds on a clock that goes on.
     pub fn spend(&self, now: u64) -> bool {
-        let passed = now.saturating_sub(self.at.replace(now).max(1)) as f64 / 1000.0;
+        // Requests tell the time by their own beginnings, a little apart; a clock that was set is gone by from then on.
+        let at = self.at.get();
+        let now = if now < at && at - now < SET { at } else { now };
+        self.at.set(now);
+        let passed = now.saturating_sub(at.max(1)) as f64 / 1000.0;
         let left = (self.left.get() + passed * RETRIES_PER_SECOND).min(RETRIES_MOST);
         // Five fifths are one, whatever they sum up to.
         let may = left > 1.0 - 1e-6;
@@ -74,5 +81,37 @@ mod tests {
         // A clock that goes back gives nothing, and takes nothing.
         assert_eq!(spent(&budget, 1_000), 0);
         assert_eq!(spent(&budget, 2_000), RETRIES_PER_SECOND as u32);
+    }
+    /// Requests that fail in turns, hundreds of times, beside a bucket that is counted without any clock's whims.
+    ///
+    /// Seen: requests tell the time a millisecond apart from each other, and each step back and forth gave a little,
+    /// which was several times [`RETRIES_PER_SECOND`] where thousands failed.
+    #[test]
+    fn no_more_is_spent_than_was_earned_whoever_tells_the_time() {
+        for seed in 0..300 {
+            let mut chance = fastrand::Rng::with_seed(seed);
+            let budget = Budget::new();
+            let (mut us, mut left, mut at, mut spent, mut may) =
+                (1_000_000_000_u64, RETRIES_MOST, 0.0, 0_i64, 0_i64);
+            for _ in 0..6 {
+                let (rate, share) = (chance.u64(1..5_000), chance.f64() * f64::from(chance.u8(0..3)));
+                for _ in 0..rate * 2 {
+                    us += chance.u64(0..=2_000_000 / rate);
+                    budget.earn();
+                    let now = us as f64 / 1_000_000.0;
+                    left = (left + RETRY_SHARE + (now - at) * RETRIES_PER_SECOND).min(RETRIES_MOST);
+                    at = now;
+                    if chance.f64() < share {
+                        spent += i64::from(budget.spend(us / 1_000 + chance.u64(0..3) - 1));
+                        may += i64::from(left >= 1.0);
+                        left -= if left >= 1.0 { 1.0 } else { 0.0 };
+                        assert!((spent - may).abs() <= 2, "seed {seed}: {spent} spent, {may} earned");
+                    }
+                }
+            }
+            us += 1_000_000 * (RETRIES_MOST / RETRIES_PER_SECOND) as u64 + 2_000_000;
+            let all = (0..1000).filter(|_| budget.spend(us / 1_000)).count();
+            assert_eq!(all, RETRIES_MOST as usize, "seed {seed}: in quiet times it fills up again");
+        }
     }
 }
