@@ -281,6 +281,8 @@ pub const LINGER_BYTES: usize = 256 * 1024;
 pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of informational responses that wait for a visitor to take them; what is over is dropped.
 pub const INTERIM_SIZE: usize = 16 * 1024;
+/// Informational responses before a response: one a second for minutes. Go's client takes five.
+pub const INTERIM_MOST: u32 = 256;
 /// Bytes of each direction of a tunnel that wait for its reader; what a visitor sends before the switch, too.
 pub const TUNNEL_BUFFER: usize = 16 * 1024;
 /// How long a visitor may take to answer the close frame of a drain. Browsers do at once.

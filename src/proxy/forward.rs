@@ -22,6 +22,7 @@ use crate::headers::{hop_by_hop, length, upgrade};
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::gate;
+use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
 use crate::proxy::retry::{Attempt, Fate, Repeat, may_follow, may_leave};
 use crate::proxy::view::{BackendView, View};
@@ -81,10 +82,10 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let endpoint = target.pool().endpoint();
         let has_body = exchange.upload().is_some();
         wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
-        hear(exchange, &mut request, lease.version(), go_ahead.clone());
+        let prelude = hear(exchange, &mut request, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
         let replay = may_be_lost(&lease, repeat).then(|| copy_of(&request, most));
-        let sent = send(exchange, &mut lease, request, target.backend, patience).await;
+        let sent = send(exchange, &mut lease, request, target.backend, patience, &prelude).await;
         let failed = match sent.inspect_err(|error| verdict::failed(target.pool(), *error))? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
@@ -161,24 +162,34 @@ fn may_be_lost(lease: &Lease, repeat: Repeat) -> bool {
 /// Passes on what the backend says before its response: `100 Continue` to the upload that waits for it, whose
 /// visitor then hears it from hyper, and other informational responses to the visitor. Over HTTP/2 hyper tells of
 /// none, so nothing waits.
-fn hear(exchange: &Exchange, request: &mut Request<Upload>, version: Version, go_ahead: Option<Arc<Notify>>) {
+fn hear(
+    exchange: &Exchange,
+    request: &mut Request<Upload>,
+    version: Version,
+    go_ahead: Option<Arc<Notify>>,
+) -> Arc<Prelude> {
+    let prelude = Arc::<Prelude>::default();
     if version == Version::HTTP_2 {
         go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
-        return;
+        return prelude;
     }
     let link = &exchange.downstream.link;
     let interim = exchange.takes_interim().then(|| (Arc::clone(&link.interim), link.number()));
     if let Some((interim, number)) = &interim {
         interim.open(*number);
     }
+    let heard = Arc::clone(&prelude);
     hyper::ext::on_informational(request, move |response| {
-        if response.status() == StatusCode::CONTINUE {
+        if !heard.goes_on() {
+            // The attempt ends as soon as it has its turn.
+        } else if response.status() == StatusCode::CONTINUE {
             // One that nobody asked for tells the visitor nothing.
             go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
         } else if let Some((interim, number)) = &interim {
             interim.push(*number, response.status(), response.headers());
         }
     });
+    prelude
 }
 
 /// Where a request goes.
@@ -346,6 +357,7 @@ async fn send(
     request: Request<Upload>,
     backend: &Backend,
     patience: Patience,
+    prelude: &Prelude,
 ) -> Result<Result<Response<Incoming>, Failed>, Error> {
     let mut sending = pin!(lease.send(request));
     let limit = backend.timeouts.first_byte;
@@ -355,6 +367,7 @@ async fn send(
         tokio::select! {
             biased;
             outcome = &mut sending => return Ok(outcome),
+            () = prelude.is_over() => return Err(Error::Backend(Failure::BadResponse)),
             () = &mut timer => {}
         }
         let now = Instant::now();

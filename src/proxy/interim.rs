@@ -6,14 +6,15 @@
 //! than a bound. Atomics, since hyper wants its callback to be `Sync`; both sides are on the worker's thread.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use arc_swap::ArcSwapOption;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
+use tokio::sync::Notify;
 
-use crate::config::limits::INTERIM_SIZE;
+use crate::config::limits::{INTERIM_MOST, INTERIM_SIZE};
 use crate::headers::hop_by_hop;
 
 /// What waits to be written on one downstream connection.
@@ -70,6 +71,30 @@ impl Interim {
             return None;
         }
         self.heads.swap(None).map(|heads| heads.to_vec())
+    }
+}
+
+/// How much a backend has said before its response. Without an end it would keep a worker busy, whose timers then have
+/// no turn either.
+#[derive(Debug, Default)]
+pub struct Prelude {
+    heard: AtomicU32,
+    over: Notify,
+}
+
+impl Prelude {
+    /// One more; whether anybody is to hear of it.
+    pub fn goes_on(&self) -> bool {
+        let heard = self.heard.fetch_add(1, Ordering::Relaxed);
+        if heard == INTERIM_MOST {
+            self.over.notify_one();
+        }
+        heard < INTERIM_MOST
+    }
+
+    /// Waits until it was too much.
+    pub async fn is_over(&self) {
+        self.over.notified().await;
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     Garbage,
     /// Its answer's head has no end.
     HugeHead,
+    /// It sends informational responses without an end.
+    Storm,
     /// Its chunks turn into garbage.
     BadChunks,
     /// It ends its body, of no known length, by a reset.
@@ -174,6 +176,7 @@ impl Fault {
             Self::HugeHead => {
                 ("HTTP/1.1 200 OK\r\n".to_owned(), Then::Endless("X-More: and more, and more\r\n"))
             }
+            Self::Storm => (none(), Then::Endless("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")),
             Self::BadChunks if head_only => (chunked, Then::GoOn),
             Self::BadChunks => (format!("{chunked}{:x}\r\n{BODY}\r\nzzz\r\n", BODY.len()), Then::Hang),
             Self::ResetUnframed => (unframed, Then::Reset),

@@ -289,6 +289,8 @@ fn who_does_not_come_to_an_answer() {
         (Fault::DripHead, late, late, Nobody),
         (Fault::Garbage, bad, bad, Nobody),
         (Fault::HugeHead, bad, bad, Nobody),
+        // Seen: its worker was busy for a second at a time, and timeouts of 300 ms came after 2.5 s.
+        (Fault::Storm, bad, bad, Nobody),
     ]);
 }
 
