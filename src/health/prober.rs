@@ -33,9 +33,11 @@ pub async fn ask_on(
     let mut random = fastrand::Rng::new();
     let mut course = Course::from_before(endpoint.vitals.has(Mark::Down));
     loop {
-        let finding = ask(&endpoint, &question, &probe, random.u128(..)).await;
-        course.hear(finding.is_good(), &probe);
-        found(finding, course);
+        // Nothing found is nothing against it: this machine couldn't ask.
+        if let Some(finding) = ask(&endpoint, &question, &probe, random.u128(..)).await {
+            course.hear(finding.is_good(), &probe);
+            found(finding, course);
+        }
         sleep(course.pause(&probe, random.f64())).await;
     }
 }
@@ -58,25 +60,25 @@ async fn connected(endpoint: &Arc<Endpoint>, question: &Question) -> Result<Leas
     pool.open(question.server_name.as_ref(), question.limits()).await
 }
 
-async fn ask(endpoint: &Arc<Endpoint>, question: &Question, probe: &Probe, id: u128) -> Finding {
+async fn ask(endpoint: &Arc<Endpoint>, question: &Question, probe: &Probe, id: u128) -> Option<Finding> {
     let deadline = Instant::now() + probe.timeout;
     let exchange = async {
         let mut lease = connected(endpoint, question).await.map_err(|error| Finding::of_connect(&error))?;
         let id = HeaderValue::try_from(format!("{id:032x}")).expect("hex digits are a field value");
         let mut request = question.request(probe, &id, now_ms());
         wire::fit(&mut request, lease.version(), &question.host, endpoint.url.scheme(), false);
-        let response = lease.send(request).await.map_err(|_| Finding::Broken)?;
+        let response = lease.send(request).await.map_err(|_| Some(Finding::Broken))?;
         Ok((response, lease))
     };
     match timeout_at(deadline, exchange).await {
-        Err(_) => Finding::Silent(probe.timeout),
+        Err(_) => Some(Finding::Silent(probe.timeout)),
         Ok(Err(finding)) => finding,
         Ok(Ok((response, lease))) => {
             let finding = question.judge(probe, response.status(), response.headers());
             // Whether the rest comes is no matter; an app that is hung up on might log it.
             let _ = timeout_at(deadline, read(response)).await;
             drop(lease);
-            finding
+            Some(finding)
         }
     }
 }

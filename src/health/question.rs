@@ -157,9 +157,9 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What an error of connecting means.
-    pub fn of_connect(error: &ConnectError) -> Self {
-        Self::Unreached(error.to_string())
+    /// What an error of connecting means; nothing where this machine is to blame.
+    pub fn of_connect(error: &ConnectError) -> Option<Self> {
+        (!error.is_our_own()).then(|| Self::Unreached(error.to_string()))
     }
 
     /// Whether the app lives.

@@ -4,7 +4,6 @@
 //! against a backend what the visitor or this machine is to blame for.
 
 use http::{HeaderMap, StatusCode};
-use rustix::io::Errno;
 
 use crate::config::model::BackendIndex;
 use crate::health::platform::is_own_page;
@@ -46,38 +45,11 @@ pub fn failed(pool: &Pool, error: Error) {
 
 /// No connection could be had.
 pub fn unreached(pool: &Pool, error: &ConnectError) {
-    if !is_our_own(error) {
+    if !error.is_our_own() {
         pool.unreached(how(Failure::of_connect(error)));
     }
 }
 
 fn how(failure: Failure) -> How {
     How::by_reason(failure as u8)
-}
-
-/// Whether this machine is to blame: it has no descriptor, port or memory left.
-fn is_our_own(error: &ConnectError) -> bool {
-    const OURS: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-    let ConnectError::Tcp(error) = error else { return false };
-    error.raw_os_error().is_some_and(|code| OURS.iter().any(|ours| ours.raw_os_error() == code))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::Arc;
-
-    use super::*;
-
-    #[test]
-    fn what_this_machine_lacks_is_no_backends_failure() {
-        let of = |code| ConnectError::Tcp(Arc::new(io::Error::from_raw_os_error(code)));
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL] {
-            assert!(is_our_own(&of(errno.raw_os_error())), "{errno}");
-        }
-        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::CONNRESET, Errno::TIMEDOUT] {
-            assert!(!is_our_own(&of(errno.raw_os_error())), "{errno}");
-        }
-        assert!(!is_our_own(&ConnectError::Timeout) && !is_our_own(&ConnectError::Unresolved));
-    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -112,6 +113,14 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether this machine is to blame: it has no descriptor, port or memory left.
+    pub fn is_our_own(&self) -> bool {
+        const OURS: [Errno; 5] =
+            [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        let Self::Tcp(error) = self else { return false };
+        error.raw_os_error().is_some_and(|code| OURS.iter().any(|ours| ours.raw_os_error() == code))
+    }
+
     fn of_tls(error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => Self::Alpn,
@@ -193,4 +202,21 @@ where
         }
     });
     Ok(Protocol::Http1(sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_backends_failure() {
+        let of = |errno: Errno| ConnectError::Tcp(Arc::new(io::Error::from(errno)));
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL] {
+            assert!(of(errno).is_our_own(), "{errno}");
+        }
+        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::CONNRESET, Errno::TIMEDOUT] {
+            assert!(!of(errno).is_our_own(), "{errno}");
+        }
+        assert!(!ConnectError::Timeout.is_our_own() && !ConnectError::Unresolved.is_our_own());
+    }
 }

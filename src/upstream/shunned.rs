@@ -1,8 +1,8 @@
 //! Addresses of one endpoint that took no connection a moment ago: they are tried last for a while, so that a dead one
 //! among several doesn't cost each connection its time.
 //!
-//! `upstream::connect` and `upstream::dial` note them. It must never keep an address from being tried, nor remember more
-//! than [`SHUNNED`] of them.
+//! `upstream::connect` and `upstream::dial` note them. It must never keep an address from being tried, nor remember
+//! more than [`SHUNNED`] of them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
