@@ -23,6 +23,9 @@ pub struct Limits {
     /// Bytes of a request's body that are kept until the response's head, for a second attempt. 16 KiB: forms and API
     /// calls are sent again whole, where that is harmless.
     pub replay_size: usize,
+    /// Bytes a second of a body that we wait for, from a visitor or for one to take, judged over each `idle_body` of
+    /// such waiting. 240 as Kestrel, so that whoever sends a byte a second lives no longer than who sends none.
+    pub min_rate: u64,
     /// Visitors' connections over all workers; beyond it new ones wait in the kernel's queue.
     pub connections: usize,
     /// Idle connections kept per worker and endpoint.
@@ -37,6 +40,7 @@ impl Default for Limits {
             header_count: 100,
             body_size: None,
             replay_size: 16 * 1024,
+            min_rate: 240,
             connections: 8192,
             pool_idle: 128,
         }
@@ -344,6 +348,8 @@ pub const TARGET_SIZE: RangeInclusive<u64> = 128..=HYPER_BUFFER as u64;
 pub const REPLAY_SIZE: RangeInclusive<u64> = 0..=1024 * 1024;
 /// What `[limits] header_count` may be. 1000 as Heroku's router.
 pub const HEADER_COUNT: RangeInclusive<usize> = 1..=1000;
+/// What `[limits] min_rate` may be, in bytes a second; at the least, whoever sends a byte in each goes on.
+pub const MIN_RATE: RangeInclusive<u64> = 1..=1024 * 1024;
 /// What `[limits] connections` may be.
 pub const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 /// What `[limits] pool_idle` may be; 0 keeps none.

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 use crate::headers::hop_by_hop;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::reading::Reader;
+use crate::proxy::refusal::Refusal;
+use crate::upstream::pace::Pace;
 use crate::upstream::pool::Lease;
 use crate::upstream::stall::Stall;
 
@@ -39,7 +42,10 @@ impl Answer {
     pub fn of_backend(exchange: Box<Exchange>, body: Incoming, lease: Lease) -> Self {
         let idle = exchange.view.snapshot.config.timeouts.idle_body;
         let deadline = exchange.deadline();
-        let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline };
+        // A connection of HTTP/1 sees itself how fast its visitor reads.
+        let rate = exchange.view.snapshot.config.limits.min_rate;
+        let reader = (!exchange.is_http1()).then(|| Reader::new(Pace::new(rate, idle)));
+        let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline, reader };
         let mut answer = Self { exchange: Some(exchange), source: Source::Backend(Box::new(download)) };
         answer.end_if_whole();
         answer
@@ -103,7 +109,15 @@ impl Body for Answer {
         let this = &mut *self;
         let Some(exchange) = &mut this.exchange else { return Poll::Ready(None) };
         let download = match &mut this.source {
-            Source::Backend(download) => download,
+            Source::Backend(download) => {
+                exchange.downstream.link.reading.asks();
+                if !download.reader.as_mut().is_none_or(Reader::asks) {
+                    let error = Error::Refused(Refusal::SlowReader);
+                    exchange.broke_off(error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                download
+            }
             Source::Own(body) if body.is_empty() => return Poll::Ready(None),
             Source::Own(body) => {
                 let body = std::mem::take(body);
@@ -113,7 +127,13 @@ impl Body for Answer {
             Source::Broken(error) => return Poll::Ready(Some(Err(*error))),
         };
         match std::task::ready!(download.poll(cx)) {
-            Ok(Some(frame)) => Poll::Ready(Some(Ok(this.account(frame)))),
+            Ok(Some(frame)) => {
+                let given = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(reader) = &mut download.reader {
+                    exchange.downstream.link.reading.allow(reader.given(given));
+                }
+                Poll::Ready(Some(Ok(this.account(frame))))
+            }
             // A chunked body's end shows here alone.
             Ok(None) => {
                 this.end();
@@ -154,6 +174,7 @@ struct Download {
     lease: Option<Lease>,
     stall: Stall,
     deadline: Instant,
+    reader: Option<Reader>,
 }
 
 impl Download {

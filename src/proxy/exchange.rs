@@ -220,6 +220,7 @@ impl Exchange {
     /// The backend's head came.
     pub fn responded(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+        self.upload.iter().for_each(|upload| upload.converse());
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.series().first_byte(took);
@@ -353,7 +354,7 @@ impl Exchange {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.started);
         if !self.whole && self.reason.is_none() {
-            self.reason = Some(if self.downstream.worker.has_ended() { "drained" } else { "visitor_gone" });
+            self.reason = Some(self.end_of_visitor());
         }
         let bytes_in = self.upload.as_ref().map_or(self.bytes_in, |upload| upload.bytes());
         let series = self.series();
@@ -370,6 +371,15 @@ impl Exchange {
                 self.downstream.worker.log_pending.notify_one();
             }
             log.push(&self.record(took, bytes_in));
+        }
+    }
+
+    /// Why it ends without having failed: by whom it came.
+    fn end_of_visitor(&self) -> &'static str {
+        match (self.downstream.worker.has_ended(), self.downstream.link.is_stalled()) {
+            (true, _) => "drained",
+            (false, true) => Refusal::SlowReader.reason(),
+            (false, false) => "visitor_gone",
         }
     }
 

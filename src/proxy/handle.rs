@@ -273,8 +273,8 @@ fn upload(exchange: &mut Exchange, body: Incoming) -> Upload {
         return Upload::none();
     }
     let config = &exchange.view.snapshot.config;
-    let (size, idle) = (config.limits.body_size, config.timeouts.idle_body);
-    let (upload, state) = Upload::new(body, UploadBounds { size, idle, deadline: exchange.deadline() });
+    let (size, idle, rate) = (config.limits.body_size, config.timeouts.idle_body, config.limits.min_rate);
+    let (upload, state) = Upload::new(body, UploadBounds { size, idle, rate, deadline: exchange.deadline() });
     exchange.uploads(state);
     upload
 }

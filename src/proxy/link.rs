@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::proxy::interim::Interim;
+use crate::proxy::reading::Reading;
 use crate::proxy::refusal::Refusal;
 
 /// The two sides' shared cells of one downstream connection.
@@ -16,6 +17,8 @@ use crate::proxy::refusal::Refusal;
 pub struct Link {
     /// Informational responses to be written.
     pub interim: Arc<Interim>,
+    /// How its visitor takes the answers on its streams.
+    pub reading: Reading,
     heads: Cell<u64>,
     handled: Cell<u64>,
     refused: Cell<Option<(u64, Refusal)>>,
@@ -23,6 +26,7 @@ pub struct Link {
     in_flight: Cell<u32>,
     held: Cell<bool>,
     rests: Cell<bool>,
+    stalled: Cell<bool>,
     idle_since: Cell<Instant>,
 }
 
@@ -31,6 +35,7 @@ impl Link {
     pub fn new(now: Instant) -> Self {
         Self {
             interim: Arc::default(),
+            reading: Reading::default(),
             heads: Cell::new(0),
             handled: Cell::new(0),
             refused: Cell::new(None),
@@ -38,6 +43,7 @@ impl Link {
             in_flight: Cell::new(0),
             held: Cell::new(false),
             rests: Cell::new(false),
+            stalled: Cell::new(false),
             idle_since: Cell::new(now),
         }
     }
@@ -90,6 +96,16 @@ impl Link {
     /// passed to anybody, before that is settled.
     pub fn hold(&self) {
         self.held.set(true);
+    }
+
+    /// The visitor takes what it is sent too slowly, and the connection, or a stream, ends for that.
+    pub fn stall(&self, stalled: bool) {
+        self.stalled.set(stalled);
+    }
+
+    /// Whether the visitor takes what it is sent too slowly.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.get()
     }
 
     /// It goes on in HTTP.

@@ -18,6 +18,7 @@ pub mod handle;
 pub mod interim;
 pub mod link;
 pub mod patience;
+pub mod reading;
 pub mod refusal;
 pub mod relay;
 pub mod reply;

@@ -58,6 +58,8 @@ pub enum Refusal {
     HeadTimeout,
     /// A body without a byte for `timeouts.idle_body`.
     BodyTimeout,
+    /// A visitor who doesn't take its answer: nothing for `timeouts.idle_body`, or less than `limits.min_rate`.
+    SlowReader,
     /// A body that ended before its length.
     BodyBroken,
     /// No route has this host and path.
@@ -66,7 +68,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for metrics that exist before the first one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::BareLf,
         Self::BareCr,
         Self::ControlCharacter,
@@ -92,6 +94,7 @@ impl Refusal {
         Self::BodyTooLarge,
         Self::HeadTimeout,
         Self::BodyTimeout,
+        Self::SlowReader,
         Self::BodyBroken,
         Self::NoRoute,
     ];
@@ -117,7 +120,7 @@ impl Refusal {
             Self::HeadTooLarge | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::HeadTimeout | Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadTimeout | Self::BodyTimeout | Self::SlowReader => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BareLf
             | Self::BareCr
@@ -167,6 +170,7 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::HeadTimeout => "head_timeout",
             Self::BodyTimeout => "body_timeout",
+            Self::SlowReader => "slow_reader",
             Self::BodyBroken => "body_broken",
             Self::NoRoute => "no_route",
         }

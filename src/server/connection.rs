@@ -4,11 +4,14 @@
 //! worker with it when something in it panics.
 
 use std::cell::OnceCell;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
@@ -22,6 +25,7 @@ use crate::headers::origin::Scheme;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
 use crate::proxy::link::Link;
+use crate::proxy::refusal::Refusal;
 use crate::proxy::tunnel::{Slot, Tunnel};
 use crate::proxy::worker::Worker;
 use crate::server::drain::{Closing, Waiting};
@@ -52,6 +56,7 @@ pub async fn serve(
     let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
     let downstream = Downstream::new(worker, link, peer, local, scheme);
     let bounds = Bounds { limits, timeouts, closing };
+    let worker = Rc::clone(&downstream.worker);
     // In boxes: an idle connection's task is as large as the largest of what it awaits in place.
     let outcome = match spoken {
         Spoken::Http1(socket, read) => serve_http1(socket, read, downstream, bounds).await,
@@ -60,8 +65,19 @@ pub async fn serve(
         Spoken::Http2Tls(stream) => Box::pin(http2::serve(*stream, downstream, bounds)).await,
     };
     if let Err(error) = outcome {
+        if took_too_long(&error) {
+            worker.metrics.rejected(Refusal::SlowReader.reason());
+        }
         tracing::debug!(%peer, %error, "connection ended");
     }
+}
+
+/// Whether the visitor took too long with what was written to it.
+fn took_too_long(error: &hyper::Error) -> bool {
+    let Some(cause) = error.source() else { return false };
+    let of_frames = cause.downcast_ref::<h2::Error>().and_then(h2::Error::get_io);
+    let io = cause.downcast_ref::<io::Error>().or(of_frames);
+    io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
 }
 
 /// What bounds a connection: those in force when it was opened.
@@ -83,10 +99,8 @@ async fn opened(
     manner: Manner,
     closing: &Rc<Closing>,
 ) -> Option<Opened> {
-    let limit = match manner.tls {
-        true => TLS_HANDSHAKE,
-        false => worker.snapshot().config.timeouts.request_head,
-    };
+    // In the clear it looks at the time itself.
+    let limit = if manner.tls { TLS_HANDSHAKE } else { Duration::MAX };
     let opening = tokio::time::timeout(limit, open(worker, socket, peer, manner));
     let outcome = tokio::select! {
         outcome = opening => outcome,
@@ -95,7 +109,7 @@ async fn opened(
     let refused = match outcome {
         Ok(Ok(opened)) => return Some(opened),
         Ok(Err(refused)) => refused,
-        Err(_) => manner.tls.then_some(RefusedConnection::TlsTimeout),
+        Err(_) => Some(RefusedConnection::TlsTimeout),
     };
     refused.into_iter().for_each(|reason| worker.metrics.refused(reason));
     None

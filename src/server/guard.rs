@@ -19,6 +19,7 @@ use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, REST, TUN
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::server::framing::{Framer, Passage};
+use crate::upstream::pace::Pace;
 use crate::upstream::stall::Stall;
 
 mod rest;
@@ -45,6 +46,7 @@ pub struct Guard<S> {
     head_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     write_stall: Stall,
+    write_pace: Pace,
     /// Informational responses that have begun to be written.
     interim: Bytes,
     lingering: Option<Lingering>,
@@ -71,6 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             head_since: begun,
             timer: None,
             write_stall: Stall::new(timeouts.idle_body),
+            write_pace: Pace::new(limits.min_rate, timeouts.idle_body),
             interim: Bytes::new(),
             lingering: None,
             closed: false,
@@ -242,12 +245,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
             let outcome = Pin::new(&mut self.socket).poll_write(cx, &self.interim);
-            match ready!(self.write_stall.check(cx, outcome))? {
+            match ready!(self.poll_written(cx, outcome))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.interim.advance(written),
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The outcome of a write, or an end where the visitor takes nothing for too long, or too little.
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let fast = match &outcome {
+            Poll::Ready(Ok(written)) => {
+                let waited = self.write_stall.progress();
+                self.write_pace.moved(waited, *written as u64)
+            }
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => {
+                ready!(self.write_stall.poll(cx));
+                false
+            }
+        };
+        if fast {
+            return outcome;
+        }
+        self.link.stall(true);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Reads away what the visitor still sends after our last byte (RFC 9112 section 9.6).
@@ -311,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         ready!(self.poll_interim(cx))?;
         self.writing = true;
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.write_stall.check(cx, outcome)
+        self.poll_written(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -322,7 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         ready!(self.poll_interim(cx))?;
         self.writing = true;
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.write_stall.check(cx, outcome)
+        self.poll_written(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -337,9 +364,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             self.interim = heads.into();
         }
         ready!(self.poll_interim(cx))?;
-        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        // TLS alone has something to flush, and doesn't say how much.
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx).map_ok(|()| 0);
         self.writing = outcome.is_pending();
-        self.write_stall.check(cx, outcome)
+        self.poll_written(cx, outcome).map_ok(drop)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,6 +22,7 @@ use crate::config::limits::{Http2, Limits, Timeouts};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::handle::handle;
 use crate::proxy::link::Link;
+use crate::proxy::refusal::Refusal;
 use crate::proxy::tunnel::Begin;
 use crate::proxy::worker::Worker;
 use crate::server::connection::Bounds;
@@ -40,7 +41,11 @@ where
     let switching = Rc::new(Cell::new(false));
     let begin = begin(Rc::clone(&switching), Rc::clone(&closing));
     let downstream = Rc::new(downstream.with_streams(begin));
-    let streams = Streams { worker: Rc::clone(&downstream.worker), switching: Rc::clone(&switching) };
+    let streams = Streams {
+        worker: Rc::clone(&downstream.worker),
+        link: Rc::clone(&link),
+        switching: Rc::clone(&switching),
+    };
     let service = service_fn(move |request| {
         // A stream that was reset before its answer has switched nothing; the next is one of its own.
         switching.set(false);
@@ -133,6 +138,7 @@ fn builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
 #[derive(Debug, Clone)]
 struct Streams {
     worker: Rc<Worker>,
+    link: Rc<Link>,
     /// Whether what is spawned next belongs to a tunnel.
     switching: Rc<Cell<bool>>,
 }
@@ -167,31 +173,75 @@ impl Streams {
     }
 
     /// The stream, dropped and so reset where nothing has happened on it for too long: hyper waits for ever for a
-    /// visitor who opens no window.
+    /// visitor who opens no window, or opens it byte by byte.
     fn bounded<F: Future>(&self, stream: F) -> impl Future<Output = ()> + use<F> {
         let (patience, whole) = self.bounds();
-        let mut since = Instant::now();
-        let deadline = since + whole;
+        let (worker, link) = (Rc::clone(&self.worker), Rc::clone(&self.link));
         async move {
-            let mut stream = pin!(stream);
-            let mut timer = pin!(tokio::time::sleep_until((since + patience).min(deadline)));
-            poll_fn(move |cx| {
-                // Woken by the timer alone, the stream has nothing new to say.
-                let mut timed = false;
-                while timer.as_mut().poll(cx).is_ready() {
-                    let due = (since + patience).min(deadline);
-                    if Instant::now() >= due {
-                        return Poll::Ready(());
+            let mut watch = Watch::new(patience, whole);
+            let cut = {
+                let mut stream = pin!(stream);
+                let mut timer = pin!(tokio::time::sleep_until(watch.due()));
+                poll_fn(|cx| {
+                    let mut timed = false;
+                    while timer.as_mut().poll(cx).is_ready() {
+                        if Instant::now() >= watch.due() {
+                            // What is dropped next says in its record whose fault that is.
+                            link.stall(watch.is_answering());
+                            return Poll::Ready(watch.is_answering());
+                        }
+                        timed = true;
+                        timer.as_mut().reset(watch.due());
                     }
-                    timed = true;
-                    timer.as_mut().reset(due);
-                }
-                if !timed {
-                    since = Instant::now();
-                }
-                stream.as_mut().poll(cx).map(drop)
-            })
-            .await;
+                    let before = link.reading.asked();
+                    let outcome = stream.as_mut().poll(cx).map(|_| false);
+                    watch.polled(timed, link.reading.asked() != before, link.reading.allowed());
+                    outcome
+                })
+                .await
+            };
+            if cut {
+                link.stall(false);
+                worker.metrics.rejected(Refusal::SlowReader.reason());
+            }
+        }
+    }
+}
+
+/// When a stream has to be over on which nothing happens.
+struct Watch {
+    patience: Duration,
+    deadline: Instant,
+    /// When something happened.
+    since: Instant,
+    /// When its answer was last asked for more, and how long what it gave then may take.
+    taken: Option<(Instant, Duration)>,
+}
+
+impl Watch {
+    fn new(patience: Duration, whole: Duration) -> Self {
+        let since = Instant::now();
+        Self { patience, deadline: since + whole, since, taken: None }
+    }
+
+    fn is_answering(&self) -> bool {
+        self.taken.is_some()
+    }
+
+    fn due(&self) -> Instant {
+        let taken = self.taken.map(|(since, allowed)| since + self.patience.max(allowed));
+        (self.since + self.patience).min(taken.unwrap_or(self.deadline)).min(self.deadline)
+    }
+
+    /// The stream was polled, by the timer alone or for something new, and its answer was `asked` for more or not.
+    fn polled(&mut self, timed: bool, asked: bool, allowed: Duration) {
+        let now = Instant::now();
+        if asked {
+            self.taken = Some((now, allowed));
+        }
+        // Woken by the timer alone, the stream has nothing new to say.
+        if !timed {
+            self.since = now;
         }
     }
 }

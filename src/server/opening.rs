@@ -1,7 +1,7 @@
 //! The begin of a connection, before its first request: PROXY header, TLS handshake, which version of HTTP.
 //!
-//! `server::connection` awaits it within a deadline. It must never lose a byte that it read, nor believe a PROXY
-//! header of a peer that isn't trusted.
+//! `server::connection` awaits it, with TLS within a deadline. It must never lose a byte that it read, nor believe a
+//! PROXY header of a peer that isn't trusted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -64,13 +65,17 @@ pub async fn open(
     manner: Manner,
 ) -> Result<Opened, Option<RefusedConnection>> {
     let mut read = BytesMut::new();
+    let patience = worker.snapshot().config.timeouts.request_head;
     let peer = match manner.proxy_protocol {
-        true => introduced(worker, &mut socket, peer, &mut read).await?,
+        true => match timeout(patience, introduced(worker, &mut socket, peer, &mut read)).await {
+            Ok(peer) => peer?,
+            Err(_) => return Err(Some(RefusedConnection::ProxyHeader).filter(|_| !read.is_empty())),
+        },
         false => peer,
     };
     let spoken = match manner.tls {
         true => secured(worker, Prefixed { prefix: read.freeze(), socket }).await?,
-        false => in_the_clear(socket, read).await.map_err(|_| None)?,
+        false => in_the_clear(socket, read, Instant::now() + patience).await.map_err(|_| None)?,
     };
     Ok(Opened { peer, spoken })
 }
@@ -119,8 +124,9 @@ async fn secured(worker: &Worker, socket: Prefixed) -> Result<Spoken, Option<Ref
     }
 }
 
-/// The first bytes tell HTTP/2 from HTTP/1, whose methods don't begin so.
-async fn in_the_clear(mut socket: Socket, mut read: BytesMut) -> io::Result<Spoken> {
+/// The first bytes tell HTTP/2 from HTTP/1, whose methods don't begin so. Who says less than that until `due` hears of
+/// it in HTTP/1.
+async fn in_the_clear(mut socket: Socket, mut read: BytesMut, due: Instant) -> io::Result<Spoken> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     loop {
         let seen = read.len().min(PREFACE.len());
@@ -133,8 +139,11 @@ async fn in_the_clear(mut socket: Socket, mut read: BytesMut) -> io::Result<Spok
         // Who connects ahead of need, as browsers do, costs no buffer.
         socket.readable().await?;
         read.reserve(READ_BUFFER);
-        if socket.read_buf(&mut read).await? == 0 {
-            return Ok(Spoken::Http1(socket, read));
+        match timeout_at(due, socket.read_buf(&mut read)).await {
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(1..)) => {}
+            Err(late) if read.is_empty() => return Err(late.into()),
+            Ok(Ok(0)) | Err(_) => return Ok(Spoken::Http1(socket, read)),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod http2;
 pub mod io;
 pub mod line;
 pub mod load;
+pub mod pace;
 pub mod pool;
 pub mod resolve;
 pub mod shunned;

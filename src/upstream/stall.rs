@@ -25,9 +25,9 @@ impl Stall {
         Self { limit, since: None, timer: None }
     }
 
-    /// Something moved.
-    pub fn progress(&mut self) {
-        self.since = None;
+    /// Something moved; how long it had stood still.
+    pub fn progress(&mut self) -> Duration {
+        self.since.take().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Whether something pended when it was last looked at.

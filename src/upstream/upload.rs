@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::config::limits::CONTINUE_WAIT;
 use crate::headers::outgoing;
+use crate::upstream::pace::Pace;
 use crate::upstream::stall::Stall;
 use crate::upstream::streams::Stream;
 
@@ -39,8 +40,8 @@ impl Upload {
     /// The visitor's body.
     pub fn new(body: Incoming, bounds: UploadBounds) -> (Self, Rc<UploadState>) {
         let state = Rc::new(UploadState::default());
-        let UploadBounds { size, idle, deadline } = bounds;
-        let stall = Stall::new(idle);
+        let UploadBounds { size, idle, rate, deadline } = bounds;
+        let (stall, pace) = (Stall::new(idle), Pace::new(rate, idle));
         let gate = None;
         let kept = Rc::clone(&state);
         let streaming = Streaming {
@@ -48,6 +49,7 @@ impl Upload {
             state: kept,
             left: size,
             stall,
+            pace,
             deadline,
             gate,
             stream: None,
@@ -144,6 +146,8 @@ pub struct UploadBounds {
     pub size: Option<u64>,
     /// Without a byte.
     pub idle: Duration,
+    /// Bytes a second, over the time that we wait for them.
+    pub rate: u64,
     /// When the whole exchange has to be over.
     pub deadline: Instant,
 }
@@ -154,6 +158,7 @@ pub struct UploadState {
     bytes: Cell<u64>,
     ended: Cell<Option<Instant>>,
     fault: Cell<Option<UploadFault>>,
+    converses: Cell<bool>,
 }
 
 impl UploadState {
@@ -165,6 +170,11 @@ impl UploadState {
     /// When hyper took its last byte from us.
     pub fn ended(&self) -> Option<Instant> {
         self.ended.get()
+    }
+
+    /// The answer has begun: what both say from now on is a conversation, as gRPC has them, and may be slow.
+    pub fn converse(&self) {
+        self.converses.set(true);
     }
 
     /// What ended it before its end.
@@ -179,7 +189,7 @@ pub enum UploadFault {
     /// More bytes than `limits.body_size`.
     #[error("the request's body is over the limit")]
     TooLarge,
-    /// No byte for `timeouts.idle_body`, or not whole within `timeouts.request`.
+    /// No byte for `timeouts.idle_body`, fewer than `limits.min_rate`, or not whole within `timeouts.request`.
     #[error("the request's body stalled")]
     Stalled,
     /// The connection ended, or the framing is broken.
@@ -252,6 +262,7 @@ struct Streaming {
     state: Rc<UploadState>,
     left: Option<u64>,
     stall: Stall,
+    pace: Pace,
     deadline: Instant,
     gate: Option<Gate>,
     stream: Option<Rc<Stream>>,
@@ -281,9 +292,11 @@ impl Streaming {
     }
 
     fn account(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadFault> {
-        self.stall.progress();
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let waited = self.stall.progress();
+        let slow = !self.pace.moved(waited, length) && !self.state.converses.get();
         // The response may be whole already, and nothing else look at the time.
-        if Instant::now() > self.deadline {
+        if slow || Instant::now() > self.deadline {
             return Err(self.fail(UploadFault::Stalled));
         }
         if let Some(trailers) = frame.trailers_mut() {
@@ -291,7 +304,6 @@ impl Streaming {
             // Nothing can follow them, and hyper doesn't ask.
             self.end();
         }
-        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.state.bytes.set(self.state.bytes.get() + length);
         if let Some(left) = &mut self.left {
             match left.checked_sub(length) {

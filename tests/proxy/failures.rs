@@ -414,8 +414,9 @@ fn a_visitor_who_never_reads_is_ended_after_the_idle_time() {
     visitor.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     wait_until("the upstream connection is closed", || backend.accepted() == 1 && backend.open() == 0);
     let record = proxy.only_record();
-    assert_eq!((&record["status"], &record["reason"]), (&200.into(), &"visitor_gone".into()), "{record}");
+    assert_eq!((&record["status"], &record["reason"]), (&200.into(), &"slow_reader".into()), "{record}");
     assert_eq!(proxy.metric(FAILURES, &[]) as u64, 0, "it isn't the backend's fault");
+    proxy.wait_for_metric("crossfade_rejected_requests_total", &[("reason", "slow_reader")], 1.0);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_stream_whose_visitor_opens_no_window_is_ended() {
     assert_eq!(reset.stream, 1);
     wait_until("the backend's work ends", || backend.open() == 0);
     let record = proxy.record();
-    assert_eq!((&record["status"], &record["reason"]), (&200.into(), &"visitor_gone".into()));
+    assert_eq!((&record["status"], &record["reason"]), (&200.into(), &"slow_reader".into()));
     lasts(&mut visitor);
 }
 

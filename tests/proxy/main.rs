@@ -38,6 +38,7 @@ mod proxy_protocol;
 mod refusals;
 mod reload;
 mod split;
+mod stalled;
 mod streams;
 mod tls;
 mod tunnels;

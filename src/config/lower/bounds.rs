@@ -24,6 +24,7 @@ pub(in crate::config) fn limits(file: &mut Section<'_>, notes: &mut Notes<'_>) -
     let header_count = section.read("header_count", notes, kinds::whole(limits::HEADER_COUNT));
     let body_size = section.read("body_size", notes, kinds::size(1..=u64::MAX));
     let replay_size = bytes(&mut section, "replay_size", limits::REPLAY_SIZE, notes);
+    let min_rate = section.read("min_rate", notes, kinds::size(limits::MIN_RATE));
     let connections = section.read("connections", notes, kinds::whole(limits::CONNECTIONS));
     let pool_idle = section.read("pool_idle", notes, kinds::whole(limits::POOL_IDLE_COUNT));
     section.finish(notes);
@@ -33,6 +34,7 @@ pub(in crate::config) fn limits(file: &mut Section<'_>, notes: &mut Notes<'_>) -
         header_count: header_count.unwrap_or(default.header_count),
         body_size: body_size.or(default.body_size),
         replay_size: replay_size.unwrap_or(default.replay_size),
+        min_rate: min_rate.unwrap_or(default.min_rate),
         connections: connections.unwrap_or(default.connections),
         pool_idle: pool_idle.unwrap_or(default.pool_idle),
     }
