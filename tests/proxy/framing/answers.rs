@@ -42,13 +42,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// From `own` to `address`.
     pub(crate) fn connect(own: Ipv4Addr, address: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
-        socket.connect(&address.into()).expect("the proxy accepts");
-        let socket = TcpStream::from(socket);
-        socket.set_nodelay(true).unwrap();
+        let socket = connected(own, address);
         socket.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
-        socket.set_write_timeout(Some(DEADLINE)).unwrap();
         Self { socket, pending: Vec::new(), ended: false, since: Instant::now() }
     }
 
@@ -165,6 +160,18 @@ impl Caller {
         }
         Ok(false)
     }
+}
+
+/// A socket from `own` to `address`.
+pub(crate) fn connected(own: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
+    socket.connect(&address.into()).expect("the proxy accepts");
+    let socket = TcpStream::from(socket);
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.set_write_timeout(Some(DEADLINE)).unwrap();
+    socket
 }
 
 fn heading(head: &[u8]) -> Result<Answer, String> {

@@ -5,6 +5,7 @@
 //! answered as itself, or never heard of since the connection was closed.
 
 mod answers;
+mod frames;
 mod recorder;
 mod responses;
 mod table;
