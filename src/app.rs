@@ -3,6 +3,7 @@
 //! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first
 //! visitor is served. Nothing imports it but the command line.
 
+mod descriptors;
 mod doors;
 mod state;
 
@@ -107,6 +108,7 @@ async fn serve<E: Future<Output = ()>>(
     let hangup = signal(SignalKind::hangup()).map_err(StartError::Machine)?;
     let Start { config, file } = start;
     let server = config.server.clone();
+    descriptors::raise();
     let sockets = Sockets::open(&server)?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), reasons());
     let access_log = AccessLog::open(config.access_log.target.as_ref(), &metrics)?;
@@ -184,7 +186,13 @@ fn start_workers(
     shared: &Shared<'_>,
 ) -> Result<Vec<thread::JoinHandle<usize>>, StartError> {
     let count = server.workers.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let (balance, handed) = Balance::among(count);
+    let room = descriptors::for_visitors(count, sockets.count());
+    let connections = shared.published.current().config.limits.connections;
+    if room < connections {
+        let limit = descriptors::limit();
+        Event::FewDescriptors { limit, wanted: connections, visitors: room }.log();
+    }
+    let (balance, handed) = Balance::among(count, room);
     let seed = |(index, handed): (usize, _)| {
         Ok(Seed {
             index,

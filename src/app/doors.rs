@@ -56,6 +56,11 @@ impl Sockets {
         Ok(Self { visitors, metrics, admin })
     }
 
+    /// How many visitors come in by.
+    pub(super) fn count(&self) -> usize {
+        self.visitors.len()
+    }
+
     /// Every visitors' socket once more, for a worker.
     ///
     /// # Errors

@@ -265,6 +265,14 @@ pub const EVENT_CLOSE: Duration = Duration::from_secs(1);
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause of an accept loop after an error such as no descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Descriptors of so many are kept for metrics, health, the admin API, lookups and files: a part of the machine's …
+pub const DESCRIPTORS_KEPT_PART: usize = 16;
+/// … and no fewer or more than these: all connections that [`ADMIN_CONNECTIONS`] allows, where there is plenty.
+pub const DESCRIPTORS_KEPT: RangeInclusive<usize> = 16..=256;
+/// Descriptors that the process opens after it has divided them: watches, the admin API's socket, files in between.
+pub const DESCRIPTORS_LATER: usize = 8;
+/// Descriptors that a worker has of its own: what its runtime waits by.
+pub const DESCRIPTORS_WORKER: usize = 3;
 /// Bytes of a connection's own read buffer.
 pub const READ_BUFFER: usize = 16 * 1024;
 /// A connection that is silent for so long after its answers gives up its buffers, 25 KB, until it speaks again, which

@@ -86,7 +86,7 @@ pub enum Failure {
     Unresolved,
     /// It refuses connections.
     ConnectRefused,
-    /// It can't be reached, or this machine has no descriptors left.
+    /// It can't be reached.
     ConnectFailed,
     /// No connection within `connect_timeout`.
     ConnectTimeout,
@@ -181,9 +181,10 @@ impl Failure {
         }
     }
 
-    /// What an error of connecting means.
-    pub fn of_connect(error: &ConnectError) -> Self {
-        match error {
+    /// What an error of connecting means; nothing where it is no failure of the backend's.
+    pub fn of_connect(error: &ConnectError) -> Option<Self> {
+        Some(match error {
+            ConnectError::Descriptors => return None,
             ConnectError::Unresolved => Self::Unresolved,
             ConnectError::Tcp(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 Self::ConnectRefused
@@ -192,7 +193,7 @@ impl Failure {
             ConnectError::Tls(_) => Self::Tls,
             ConnectError::Alpn => Self::Alpn,
             ConnectError::Timeout => Self::ConnectTimeout,
-        }
+        })
     }
 
     /// What hyper's error means before a response's head.

@@ -17,6 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::limits::ACCEPT_PAUSE;
 use crate::config::model::BackendIndex;
 use crate::headers::{hop_by_hop, length, upgrade};
 use crate::proxy::error::{Error, Failure};
@@ -25,10 +26,11 @@ use crate::proxy::gate;
 use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
 use crate::proxy::retry::{Attempt, Fate, Repeat, may_follow, may_leave};
+use crate::proxy::shed::Shed;
 use crate::proxy::view::{BackendView, View};
 use crate::proxy::{verdict, wire};
 use crate::snapshot::{Backend, Host};
-use crate::upstream::connect::ConnectLimits;
+use crate::upstream::connect::{ConnectError, ConnectLimits};
 use crate::upstream::endpoint::sni;
 use crate::upstream::http2::is_refused;
 use crate::upstream::pool::{Lease, Pool};
@@ -72,12 +74,13 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let light = repeat.may() && request.body().is_end_stream();
         let mut lease = match target.lease(exchange, light, patience).await {
             Ok(lease) => lease,
-            Err(failure) => {
+            Err(Error::Backend(failure)) => {
                 let backend = exchange.falls_back(failure).ok_or(Error::Backend(failure))?;
                 gate::enter(exchange, backend).await?;
                 target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
                 continue;
             }
+            Err(error) => return Err(error),
         };
         let endpoint = target.pool().endpoint();
         let has_body = exchange.upload().is_some();
@@ -270,7 +273,7 @@ impl<'a> Target<'a> {
         exchange: &mut Exchange,
         light: bool,
         patience: Patience,
-    ) -> Result<Lease, Failure> {
+    ) -> Result<Lease, Error> {
         loop {
             exchange.attempts += 1;
             self.attempts += 1;
@@ -279,14 +282,15 @@ impl<'a> Target<'a> {
             }
             let failure = match self.open(exchange, patience).await {
                 Ok(lease) => return Ok(lease),
-                Err(failure) => failure,
+                Err(Error::Backend(failure)) => failure,
+                Err(error) => return Err(error),
             };
             self.unreachable += 1;
             let others = self.unreachable < self.view.pools.len();
             let (number, fate, repeat) = (self.attempts, Fate::NotConnected, Repeat::Never);
             let again = others && may_follow(Attempt { number, fate, whole: true, repeat });
             if !(again && exchange.tries_again(fate, failure)) {
-                return Err(failure);
+                return Err(Error::Backend(failure));
             }
             self.turn = self.view.turn_after(self.turn);
             self.name();
@@ -307,17 +311,20 @@ impl<'a> Target<'a> {
         })
     }
 
-    async fn open(&self, exchange: &mut Exchange, patience: Patience) -> Result<Lease, Failure> {
+    async fn open(&self, exchange: &mut Exchange, patience: Patience) -> Result<Lease, Error> {
         let limits = ConnectLimits {
             connect: patience.left(Instant::now(), exchange.upload()).min(self.backend.timeouts.connect),
             write: exchange.view.snapshot.config.timeouts.idle_body,
             header_count: exchange.view.snapshot.config.limits.header_count,
         };
-        let (began, server_name) = (Instant::now(), self.server_name.as_deref());
-        let opened = match self.upgrades {
-            true => self.pool().open_http1(server_name, limits).await,
-            false => self.pool().open(server_name, limits).await,
-        };
+        let began = Instant::now();
+        let mut opened = self.connect(limits).await;
+        if let Err(ConnectError::Descriptors) = opened {
+            exchange.view.let_go_of_idle(began);
+            // By then the kernel has those that this worker kept for later.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            opened = self.connect(limits).await;
+        }
         match opened {
             Ok(lease) => {
                 let took = began.elapsed();
@@ -331,8 +338,17 @@ impl<'a> Target<'a> {
             Err(error) => {
                 verdict::unreached(self.pool(), &error);
                 tracing::debug!(endpoint = %self.pool().endpoint().url, %error, "no connection");
-                Err(Failure::of_connect(&error))
+                let failure = Failure::of_connect(&error).ok_or(Error::Shed(Shed::Descriptors))?;
+                Err(Error::Backend(failure))
             }
+        }
+    }
+
+    async fn connect(&self, limits: ConnectLimits) -> Result<Lease, ConnectError> {
+        let server_name = self.server_name.as_deref();
+        match self.upgrades {
+            true => self.pool().open_http1(server_name, limits).await,
+            false => self.pool().open(server_name, limits).await,
         }
     }
 }

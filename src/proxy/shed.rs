@@ -11,11 +11,13 @@ pub enum Shed {
     QueueTimeout,
     /// The process has as much memory as it may.
     Memory,
+    /// The machine has no descriptor for another connection to a backend.
+    Descriptors,
 }
 
 impl Shed {
     /// Every one, for metrics that exist before the first.
-    pub const ALL: [Self; 3] = [Self::Overloaded, Self::QueueTimeout, Self::Memory];
+    pub const ALL: [Self; 4] = [Self::Overloaded, Self::QueueTimeout, Self::Memory, Self::Descriptors];
 
     /// The label in metrics, access records and `X-Crossfade-Error`.
     pub const fn reason(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Shed {
             Self::Overloaded => "overloaded",
             Self::QueueTimeout => "queue_timeout",
             Self::Memory => "memory",
+            Self::Descriptors => "no_descriptors",
         }
     }
 }

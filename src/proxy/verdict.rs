@@ -45,8 +45,10 @@ pub fn failed(pool: &Pool, error: Error) {
 
 /// No connection could be had.
 pub fn unreached(pool: &Pool, error: &ConnectError) {
-    if !error.is_our_own() {
-        pool.unreached(how(Failure::of_connect(error)));
+    if !error.is_our_own()
+        && let Some(failure) = Failure::of_connect(error)
+    {
+        pool.unreached(how(failure));
     }
 }
 

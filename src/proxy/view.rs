@@ -7,6 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::config::limits::Capacity;
 use crate::config::model::{self, Name};
@@ -54,9 +57,14 @@ impl View {
     }
 
     /// All pools, each with how long its idle connections are kept.
-    pub fn pools(&self) -> impl Iterator<Item = (&Rc<Pool>, std::time::Duration)> {
+    pub fn pools(&self) -> impl Iterator<Item = (&Rc<Pool>, Duration)> {
         let backends = self.backends.iter().zip(&self.snapshot.backends);
         backends.flat_map(|(view, backend)| view.pools.iter().map(|pool| (pool, backend.keep())))
+    }
+
+    /// Closes all connections that nobody uses at `now`, to whichever backend: somebody needs their descriptors.
+    pub fn let_go_of_idle(&self, now: Instant) {
+        self.pools().for_each(|(pool, _)| pool.sweep(now, Duration::ZERO));
     }
 }
 

@@ -70,7 +70,7 @@ pub async fn accept(
 
 /// The next connection, once there is room for it.
 async fn next(socket: &Acceptor, worker: &Worker, balance: &Balance) -> io::Result<(Idle, SocketAddr)> {
-    while balance.open() >= worker.snapshot().config.limits.connections {
+    while !balance.has_room(worker.snapshot().config.limits.connections) {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
     socket.accept().await

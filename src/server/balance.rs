@@ -31,14 +31,20 @@ pub struct Accepted {
 pub struct Balance {
     seats: Arc<[AtomicUsize]>,
     others: Arc<[mpsc::Sender<Accepted>]>,
+    most: usize,
 }
 
 impl Balance {
-    /// Among `workers`; with the receiving end of each.
-    pub fn among(workers: usize) -> (Self, Vec<mpsc::Receiver<Accepted>>) {
+    /// Among `workers`; with the receiving end of each. The machine has descriptors for `most` connections.
+    pub fn among(workers: usize, most: usize) -> (Self, Vec<mpsc::Receiver<Accepted>>) {
         let (others, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDED)).unzip();
         let seats = (0..workers).map(|_| AtomicUsize::new(0)).collect();
-        (Self { seats, others: others.into() }, receivers)
+        (Self { seats, others: others.into(), most }, receivers)
+    }
+
+    /// Whether there may be one more, where `allowed` are.
+    pub fn has_room(&self, allowed: usize) -> bool {
+        self.open() < allowed.min(self.most)
     }
 
     /// Connections of all workers.
@@ -96,12 +102,16 @@ mod tests {
 
     #[test]
     fn the_worker_with_the_fewest_connections_gets_the_next() {
-        let (balance, _receivers) = Balance::among(4);
+        let (balance, _receivers) = Balance::among(4, 65);
         let seats: Vec<Seat> = (0..64).map(|_| balance.seat(0)).collect();
         for worker in 0..4 {
             assert_eq!(balance.seats[worker].load(Ordering::Relaxed), 16);
         }
         assert_eq!(balance.open(), 64);
+        assert!(balance.has_room(100) && !balance.has_room(64));
+        let last = balance.seat(0);
+        assert!(!balance.has_room(100), "the machine has no more");
+        drop(last);
         drop(seats);
         assert_eq!(balance.open(), 0);
         assert_eq!(balance.seat(3).worker, 3, "where all have the same, the accepting worker keeps it");

@@ -32,6 +32,8 @@ pub enum Event<'a> {
     /// A socket listens. `purpose` is what it is for: `http`, `https`, `unix`,
     /// `metrics`.
     ListenerBound { purpose: &'a str, place: &'a dyn Display },
+    /// The machine gives fewer descriptors than the configured connections take.
+    FewDescriptors { limit: usize, wanted: usize, visitors: usize },
     /// A connection couldn't be accepted; the listener goes on after a pause.
     AcceptFailed { listener: &'a str, error: &'a dyn Display },
     /// No new connections; what is in flight has this long to finish.
@@ -72,6 +74,13 @@ impl Event<'_> {
                     other => ("http", format!(" ({other})")),
                 };
                 info!(event = "listener.bound", "listening on {scheme}://{place}{aside}");
+            }
+            Event::FewDescriptors { limit, wanted, visitors } => {
+                let remedy = "raise `ulimit -n`, or LimitNOFILE of the unit";
+                warn!(
+                    event = "descriptors.few",
+                    limit, wanted, visitors, remedy, "fewer connections than configured"
+                );
             }
             Event::AcceptFailed { listener, error } => {
                 warn!(event = "listener.accept-failed", listener, %error, "a connection couldn't be accepted");

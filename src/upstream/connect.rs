@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
 use crate::config::model::{EndpointUrl, Http2};
+use crate::upstream::descriptors::{is_shortage, leaves_reserve};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::http2::{self, Driven};
 use crate::upstream::io::UpstreamIo;
@@ -98,7 +99,10 @@ pub enum ConnectError {
     /// The backend's name has no address yet.
     #[error("the backend's name has not been resolved")]
     Unresolved,
-    /// Refused, unreachable, no descriptors left.
+    /// This machine has no descriptor for it, or none but those that are kept for others.
+    #[error("no descriptor left: raise `ulimit -n`, or LimitNOFILE of the unit")]
+    Descriptors,
+    /// Refused, unreachable.
     #[error("can't connect: {0}")]
     Tcp(#[source] Arc<io::Error>),
     /// A certificate that isn't believed, a protocol that isn't shared, a handshake cut short.
@@ -113,12 +117,21 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// What an error of the socket means.
+    pub fn of_tcp(error: io::Error) -> Self {
+        if is_shortage(&error) { Self::Descriptors } else { Self::Tcp(Arc::new(error)) }
+    }
+
     /// Whether this machine is to blame: it has no descriptor, port or memory left.
     pub fn is_our_own(&self) -> bool {
-        const OURS: [Errno; 5] =
-            [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-        let Self::Tcp(error) = self else { return false };
-        error.raw_os_error().is_some_and(|code| OURS.iter().any(|ours| ours.raw_os_error() == code))
+        const OURS: [Errno; 3] = [Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        match self {
+            Self::Descriptors => true,
+            Self::Tcp(error) => {
+                error.raw_os_error().is_some_and(|code| OURS.iter().any(|ours| ours.raw_os_error() == code))
+            }
+            Self::Unresolved | Self::Tls(_) | Self::Alpn | Self::Timeout => false,
+        }
     }
 
     fn of_tls(error: io::Error) -> Self {
@@ -130,7 +143,8 @@ impl ConnectError {
 }
 
 async fn open_unix(path: &Path, http2: Http2, limits: ConnectLimits) -> Result<Protocol, ConnectError> {
-    let socket = UnixStream::connect(path).await.map_err(|error| ConnectError::Tcp(Arc::new(error)))?;
+    let socket = UnixStream::connect(path).await.map_err(ConnectError::of_tcp)?;
+    leaves_reserve(&socket).map_err(ConnectError::of_tcp)?;
     in_clear(socket, http2, limits).await
 }
 

@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::limits::{CONNECT_ADDRESSES, CONNECT_STAGGER};
 use crate::upstream::connect::ConnectError;
+use crate::upstream::descriptors::leaves_reserve;
 use crate::upstream::shunned::Shunned;
 
 /// The order in which addresses are tried: the families alternate, that of the first address first; each family
@@ -51,7 +51,7 @@ pub async fn race(
 ) -> Result<(TcpStream, SocketAddr), ConnectError> {
     if candidates.len() < 2 {
         let address = candidates.pop_front().ok_or(ConnectError::Unresolved)?;
-        let connected = timeout_at(deadline, TcpStream::connect(address)).await;
+        let connected = timeout_at(deadline, open(address)).await;
         let socket = connected.map_err(|_| ConnectError::Timeout)?.map_err(failed)?;
         return Ok((socket, address));
     }
@@ -60,7 +60,7 @@ pub async fn race(
     let mut last = ConnectError::Unresolved;
     loop {
         if let Some(address) = waiting.pop_front() {
-            attempts.spawn_local(async move { (address, TcpStream::connect(address).await) });
+            attempts.spawn_local(async move { (address, open(address).await) });
         }
         let stagger = Instant::now() + CONNECT_STAGGER;
         let look = if waiting.is_empty() { deadline } else { stagger.min(deadline) };
@@ -90,8 +90,14 @@ pub async fn race(
     }
 }
 
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    leaves_reserve(&socket)?;
+    socket.connect(address).await
+}
+
 fn failed(error: io::Error) -> ConnectError {
-    ConnectError::Tcp(Arc::new(error))
+    ConnectError::of_tcp(error)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod adaptive;
 pub mod connect;
+pub mod descriptors;
 pub mod dial;
 pub mod endpoint;
 pub mod http2;

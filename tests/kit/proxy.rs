@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use serde_json::Value;
@@ -59,9 +59,34 @@ impl Proxy {
         Self::start_in(directory, &path)
     }
 
+    /// The same with so many descriptors at most.
+    pub(crate) fn start_with_descriptors(config: &Config, most: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("crossfade.toml");
+        let shown = directory.path().display().to_string();
+        std::fs::write(&path, config.text().replace(DIRECTORY, &shown)).unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(program().get_program());
+        Self::start_by(shell, directory, &path)
+    }
+
+    /// How much processor time it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let behind_name = stat.rsplit_once(')').expect("the name is in brackets").1;
+        let ticks =
+            behind_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+        // Linux has a hundred a second.
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     /// Starts it with the configuration at `path`, which is in `directory` or behind a symlink in it.
     pub(crate) fn start_in(directory: TempDir, path: &Path) -> Self {
-        let mut child = program()
+        Self::start_by(program(), directory, path)
+    }
+
+    fn start_by(mut command: Command, directory: TempDir, path: &Path) -> Self {
+        let mut child = command
             .args(["run", "--config"])
             .arg(path)
             .stdout(Stdio::piped())

@@ -20,6 +20,7 @@ mod connections;
 mod control;
 mod control_kept;
 mod departures;
+mod descriptors;
 mod drain;
 mod failover;
 mod failures;
