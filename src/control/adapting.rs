@@ -44,6 +44,7 @@ impl Adapting {
             });
             let bound = adaptive.look(now, load.look(), load.count().in_flight, capacity.in_flight);
             load.bound_to(bound);
+            adaptive.late_after().into_iter().for_each(|time| load.late_after(time));
             self.0.insert(backend, (load, adaptive));
         }
         before.into_values().for_each(|(load, _)| load.bound_to(usize::MAX));

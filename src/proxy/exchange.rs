@@ -170,7 +170,9 @@ impl Exchange {
 
     /// No backend works on it any more.
     pub fn leaves(&mut self) {
-        self.permit = None;
+        if let (Some(permit), Some(sent)) = (self.permit.take(), self.sent_by()) {
+            permit.unanswered(sent);
+        }
     }
 
     /// Where it goes at once, since its backend is known to be down: as it would if it couldn't be reached. Nothing
@@ -224,8 +226,10 @@ impl Exchange {
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.series().first_byte(took);
-        if !status.is_server_error() {
-            self.counts_for_its_backend();
+        match (&self.permit, self.sent_by()) {
+            (Some(permit), Some(sent)) if status.is_server_error() => permit.unanswered(sent),
+            (Some(permit), Some(sent)) => permit.answered(sent),
+            _ => {}
         }
     }
 
@@ -263,9 +267,6 @@ impl Exchange {
     pub fn failed(&mut self, error: Error) {
         self.status = error.status().as_u16();
         self.reason = Some(error.reason());
-        if error == Error::Backend(Failure::FirstByteTimeout) {
-            self.counts_for_its_backend();
-        }
         self.leaves();
         self.blame(error);
     }
@@ -342,15 +343,16 @@ impl Exchange {
         }
     }
 
-    /// How long its backend took says how much that has to do; but not while the visitor still sends.
-    fn counts_for_its_backend(&self) {
-        let sent = self.upload.as_ref().map(|upload| upload.ended());
-        if let (Some(permit), None | Some(Some(_))) = (&self.permit, sent) {
-            permit.answered(sent.flatten());
+    /// When its last byte had gone, where it has a body; nothing while the visitor still sends.
+    fn sent_by(&self) -> Option<Option<Instant>> {
+        match &self.upload {
+            Some(upload) => upload.ended().map(Some),
+            None => Some(None),
         }
     }
 
     fn end(&mut self) {
+        self.leaves();
         let now = Instant::now();
         let took = now.saturating_duration_since(self.started);
         if !self.whole && self.reason.is_none() {

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -141,10 +142,22 @@ pub struct Permit {
 impl Permit {
     /// The backend has answered a request whose last byte had gone by `sent`.
     pub fn answered(&self, sent: Option<Instant>) {
-        if let Some(since) = self.since.take() {
-            let since = sent.map_or(since, |sent| sent.max(since));
-            self.gate.load.answered(since.elapsed());
+        if let Some(took) = self.took(sent) {
+            self.gate.load.answered(took);
         }
+    }
+
+    /// The backend has no answer, or none that it meant to give.
+    pub fn unanswered(&self, sent: Option<Instant>) {
+        if let Some(took) = self.took(sent) {
+            self.gate.load.abandoned(took);
+        }
+    }
+
+    /// How long it took, for once.
+    fn took(&self, sent: Option<Instant>) -> Option<Duration> {
+        let since = self.since.take()?;
+        Some(sent.map_or(since, |sent| sent.max(since)).elapsed())
     }
 }
 

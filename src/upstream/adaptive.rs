@@ -28,8 +28,8 @@ pub struct Adaptive {
     probe: Option<Probe>,
     /// Whether it was too much for once.
     has_cut: bool,
-    /// When it was last looked whether less to do makes it faster.
-    probed: Duration,
+    /// When it is looked next whether less to do makes it faster.
+    probes_at: Duration,
 }
 
 /// Answers since the last decision.
@@ -81,7 +81,7 @@ impl Adaptive {
             trouble: None,
             probe: None,
             has_cut: false,
-            probed: Duration::ZERO,
+            probes_at: Duration::ZERO,
         }
     }
 
@@ -93,6 +93,11 @@ impl Adaptive {
         }
         self.bound = self.bound.clamp(ADAPTIVE_LEAST.min(most), most);
         self.bound as usize
+    }
+
+    /// From when on an answer is late, once that is known.
+    pub fn late_after(&self) -> Option<Duration> {
+        Some(Duration::from_secs_f64(self.usual? * ADAPTIVE_TOLERANCE))
     }
 
     /// How answers come now, once there are enough to tell.
@@ -118,10 +123,13 @@ impl Adaptive {
 
     fn decide(&mut self, now: Duration, pace: Pace, in_flight: f64) {
         let mean = pace.mean;
-        let usual = self.learned(self.usual.unwrap_or(mean), mean, in_flight);
+        let before = self.usual.unwrap_or(mean);
+        let usual = self.learned(before, mean, in_flight);
         self.usual = Some(usual);
         if let Some(probe) = self.probe.take() {
             self.bound = probe.bound;
+            // It may be faster still.
+            self.probes_at = now + if usual < before * 0.9 { ADAPTIVE_PROBE / 10 } else { ADAPTIVE_PROBE };
         }
         let good = usual * ADAPTIVE_TOLERANCE;
         let is_full = in_flight >= self.bound * 0.9;
@@ -131,9 +139,8 @@ impl Adaptive {
             return;
         }
         self.trouble = None;
-        if is_full && now.saturating_sub(self.probed) > ADAPTIVE_PROBE {
+        if is_full && now >= self.probes_at {
             self.probe = Some(Probe { bound: self.bound, mean });
-            self.probed = now;
             self.cut(now, pace, ADAPTIVE_PROBE_TO, in_flight);
         } else if mean < good * 0.8 {
             // Quickly until it was too much for once.

@@ -18,6 +18,10 @@ struct World {
     most: usize,
     in_flight: usize,
     bound: usize,
+    /// How long anybody waits in all; the backend works on what they have left behind.
+    patience: u64,
+    /// Who is in flight, and when they will have lost patience, since when.
+    present: VecDeque<(u64, u64)>,
     /// Who waits before the gate, since when.
     queue: VecDeque<u64>,
     /// Who waits in the backend, since when it was sent there.
@@ -61,6 +65,8 @@ impl World {
             most,
             in_flight: 0,
             bound: most.min(ADAPTIVE_START as usize),
+            patience: u64::MAX / 2,
+            present: VecDeque::new(),
             queue: VecDeque::new(),
             inside: VecDeque::new(),
             working: BinaryHeap::new(),
@@ -106,11 +112,15 @@ impl World {
         self.next_look += ADAPTIVE_LOOK.as_micros() as u64;
         let (now, answers) = (Duration::from_micros(self.now), self.load.look());
         self.bound = self.adaptive.look(now, answers, self.in_flight as u32, self.most);
+        self.adaptive.late_after().into_iter().for_each(|time| self.load.late_after(time));
         self.seen.bounds.push(self.bound);
     }
 
     fn done(&mut self) {
         let Some(Reverse((_, sent))) = self.working.pop() else { return };
+        // Who has gone isn't there any more; no two are sent at the same moment.
+        let Some(at) = self.present.iter().position(|(_, since)| *since == sent) else { return };
+        self.present.remove(at);
         self.in_flight -= 1;
         let took = Duration::from_micros(self.now - sent);
         self.load.answered(took);
@@ -118,12 +128,22 @@ impl World {
     }
 
     fn let_in(&mut self) {
-        while self.queue.front().is_some_and(|since| self.now - since > 5 * SECOND) {
+        while self.present.front().is_some_and(|(until, _)| *until <= self.now) {
+            let gone = self.present.pop_front().map_or(0, |(_, since)| since);
+            self.load.abandoned(Duration::from_micros(self.now - gone));
+            self.in_flight -= 1;
+        }
+        let most = (5 * SECOND).min(self.patience / 10 * 6);
+        while self.queue.front().is_some_and(|since| self.now - since > most) {
             self.queue.pop_front();
             self.seen.shed += 1;
         }
-        while self.in_flight < self.bound && self.queue.pop_front().is_some() {
+        while self.in_flight < self.bound
+            && let Some(came) = self.queue.pop_front()
+        {
+            self.now += 1;
             self.in_flight += 1;
+            self.present.push_back((came + self.patience, self.now));
             self.inside.push_back(self.now);
         }
         while self.working.len() < self.servers
@@ -168,6 +188,18 @@ fn a_stampede_from_the_first_moment_is_answered_at_full_speed_and_in_time() {
         let (least, greatest) = seen.extent();
         assert!(least >= 8 && greatest <= 200, "seed {seed}: {least} to {greatest}");
         assert!(seen.p99() < 0.8, "seed {seed}: {}", seen.p99());
+    }
+}
+
+/// A backend of five workers, asked three times what it can, by people who give up after a second.
+#[test]
+fn who_gives_up_says_that_it_takes_too_long() {
+    for seed in 0..100 {
+        let mut world = World::new(seed, 5, 50_000, 1024);
+        world.patience = SECOND;
+        world.run(300, 15);
+        let seen = world.run(300, 10);
+        assert!(seen.took.len() > 10 * 100 * 7 / 10, "seed {seed}: {} of 1000", seen.took.len());
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Load {
     eldest: AtomicU64,
     /// [`Answers`] since the last look.
     answers: AtomicU64,
+    /// From when on an answer is late, in microseconds.
+    late: AtomicU64,
     born: Instant,
     /// Requests that were shed since then: at once, and after their time in the queue.
     pub overloaded: AtomicU64,
@@ -42,8 +44,10 @@ impl Load {
     /// Of nothing yet.
     pub fn new(born: Instant) -> Self {
         let zero = || AtomicU64::new(0);
-        let (bound, eldest) = (AtomicU32::new(u32::MAX), AtomicU64::new(u64::MAX));
-        Self { word: zero(), bound, eldest, answers: zero(), born, overloaded: zero(), timed_out: zero() }
+        let never = || AtomicU64::new(u64::MAX);
+        let (bound, eldest, late) = (AtomicU32::new(u32::MAX), never(), never());
+        let (answers, overloaded, timed_out) = (zero(), zero(), zero());
+        Self { word: zero(), bound, eldest, answers, late, born, overloaded, timed_out }
     }
 
     /// One more request. Where others wait, on whatever worker, it doesn't overtake them.
@@ -130,6 +134,20 @@ impl Load {
     pub fn answered(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).min(Answers::LONGEST);
         self.answers.fetch_add(Answers::ONE + micros, Relaxed);
+    }
+
+    /// From now on an answer is late that takes longer.
+    pub fn late_after(&self, time: Duration) {
+        self.late.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Nobody waits any more for an answer that hasn't come for so long. Sooner than usual, that says nothing; else it
+    /// counts as much too late, since nobody will ever know.
+    pub fn abandoned(&self, took: Duration) {
+        let late = Duration::from_micros(self.late.load(Relaxed));
+        if took > late / 2 {
+            self.answered(took.max(late * 2));
+        }
     }
 
     /// The answers since the last look.
@@ -253,7 +271,12 @@ mod tests {
         load.answered(Duration::from_millis(3));
         load.answered(Duration::from_hours(1));
         assert_eq!(load.look(), Answers { count: 2, micros: 3000 + Answers::LONGEST });
+        load.abandoned(Duration::from_secs(9));
+        load.late_after(Duration::from_secs(1));
+        load.abandoned(Duration::from_millis(499));
         assert_eq!(load.look(), Answers { count: 0, micros: 0 });
+        load.abandoned(Duration::from_millis(600));
+        assert_eq!(load.look(), Answers { count: 1, micros: 2_000_000 });
     }
 
     #[test]
