@@ -31,6 +31,7 @@ use crate::control::controller::{Beginning, Controller};
 use crate::control::names::keep_addresses_fresh;
 use crate::control::status::{Status, Statuses, Watching};
 use crate::health;
+use crate::memory::{self, Pressure};
 use crate::proxy::error::{Failure, REJECTIONS};
 use crate::proxy::retry;
 use crate::server::balance::Balance;
@@ -133,7 +134,9 @@ async fn serve<E: Future<Output = ()>>(
     watch_health(&controller, &metrics, &statuses);
 
     let (drain, draining) = Drain::new();
-    let shared = Shared { published: &published, store: &store, metrics: &metrics, access_log: &access_log };
+    let memory = watch_memory(&published, &metrics);
+    let shared =
+        Shared { published: &published, store: &store, metrics: &metrics, access_log: &access_log, memory };
     let workers = start_workers(&server, &sockets, &draining, &shared)?;
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
     tokio::spawn(adapt_bounds(published.clone()));
@@ -170,12 +173,20 @@ async fn serve<E: Future<Output = ()>>(
     Ok(())
 }
 
+/// Starts the look at memory; workers hear of it by what this returns.
+fn watch_memory(published: &Published, metrics: &Metrics) -> Pressure {
+    let (telling, pressure) = Pressure::new();
+    tokio::spawn(memory::watch::watch(published.clone(), telling, metrics.clone()));
+    pressure
+}
+
 /// What workers have in common.
 struct Shared<'a> {
     published: &'a Published,
     store: &'a Store,
     metrics: &'a Metrics,
     access_log: &'a AccessLog,
+    memory: Pressure,
 }
 
 /// As many as the configuration says, else one for each core.
@@ -205,6 +216,7 @@ fn start_workers(
             challenges: shared.store.challenges().clone(),
             metrics: shared.metrics.clone(),
             sink: shared.access_log.sink(),
+            memory: shared.memory.clone(),
             draining: draining.clone(),
         })
     };

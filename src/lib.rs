@@ -12,6 +12,7 @@ pub mod routing;
 pub mod split;
 
 pub mod health;
+pub mod memory;
 pub mod proxy;
 pub mod server;
 pub mod snapshot;

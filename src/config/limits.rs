@@ -30,6 +30,8 @@ pub struct Limits {
     pub connections: usize,
     /// Idle connections kept per worker and endpoint.
     pub pool_idle: usize,
+    /// Bytes of memory; nothing for what the cgroup or the machine has, less a tenth.
+    pub memory: Option<u64>,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             min_rate: 240,
             connections: 8192,
             pool_idle: 128,
+            memory: None,
         }
     }
 }
@@ -278,6 +281,41 @@ pub const READ_BUFFER: usize = 16 * 1024;
 /// A connection that is silent for so long after its answers gives up its buffers, 25 KB, until it speaks again, which
 /// then costs a microsecond. A busy one looks at the clock this often.
 pub const REST: Duration = Duration::from_secs(1);
+/// What of a cgroup's or the machine's memory is ours unless `[limits] memory` says: the rest is what grows between two
+/// looks, and the kernel's.
+pub const MEMORY_SHARE: f64 = 0.9;
+/// Memory is looked at this often, 30 microseconds each: a flood of visitors grows by 200 KiB a millisecond.
+pub const MEMORY_LOOK: Duration = Duration::from_millis(50);
+/// From this share of it on memory is tight,
+pub const MEMORY_TIGHT: f64 = 0.75;
+/// … or short: what is in flight has the last tenth to grow in.
+pub const MEMORY_SHORT: f64 = 0.9;
+/// Each ends this much below where it begins.
+pub const MEMORY_EASED: f64 = 0.05;
+/// While it is short, a visitor who takes nothing of its answer for so long goes; after each second half of it,
+pub const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
+/// … down to this: any network is slower than that at times.
+pub const MEMORY_PATIENCE_LEAST: Duration = Duration::from_secs(1);
+/// The allocator is asked this often to give back what it keeps, by a thread that ends at once.
+pub const MEMORY_TRIM: Duration = Duration::from_secs(2);
+/// Between two connections that a listener takes while memory is tight: 200 a second and worker grow slowly enough to
+/// be seen in time.
+pub const MEMORY_PACE: Duration = Duration::from_millis(5);
+/// When who is refused for want of memory is asked to come again (`Retry-After`).
+pub const MEMORY_RETRY: Duration = Duration::from_secs(2);
+/// What a connection needs, those idle and those at work together: for the word at start that not all of
+/// [`Limits::connections`] fit.
+pub const CONNECTION_COST: u64 = 12 * 1024;
+/// What serving needs beside them.
+pub const MEMORY_BASE: u64 = 16 * 1024 * 1024;
+/// Bytes of a read of a body whose reader isn't known to be fast. One less than a power of two: hyper's buffer grows
+/// by reads that fill it. A reader who stands still costs two of them.
+pub const SLOW_READ: usize = 16 * 1024 - 1;
+/// … while memory is scarce.
+pub const SCARCE_READ: usize = 8 * 1024 - 1;
+/// A visitor who has taken so many bytes without once being slower than the backend is fast: what is read for it then
+/// is bounded by [`HYPER_BUFFER`] alone. Several times what the sockets between take by themselves.
+pub const FAST_READER: u64 = 256 * 1024;
 /// hyper's buffer bound, each way and side (a visitor's fits a whole head, too): 100 stalled readers cost 26 MB
 /// with it, 134 MB with the default.
 pub const HYPER_BUFFER: usize = 64 * 1024;
@@ -360,6 +398,8 @@ pub const HEADER_COUNT: RangeInclusive<usize> = 1..=1000;
 pub const MIN_RATE: RangeInclusive<u64> = 1..=1024 * 1024;
 /// What `[limits] connections` may be.
 pub const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+/// What `[limits] memory` may be at least: less serves nobody.
+pub const MEMORY: RangeInclusive<u64> = 8 * 1024 * 1024..=u64::MAX;
 /// What `[limits] pool_idle` may be; 0 keeps none.
 pub const POOL_IDLE_COUNT: RangeInclusive<usize> = 0..=10_000;
 /// What `max_in_flight` of a backend may be.

@@ -5,6 +5,7 @@
 //! never hold more than the frame at hand.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,11 +13,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::config::limits::{FAST_READER, SCARCE_READ, SLOW_READ};
 use crate::headers::hop_by_hop;
+use crate::memory::Level;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reading::Reader;
 use crate::proxy::refusal::Refusal;
+use crate::upstream::flow::Flow;
 use crate::upstream::pace::Pace;
 use crate::upstream::pool::Lease;
 use crate::upstream::stall::Stall;
@@ -45,7 +49,8 @@ impl Answer {
         // A connection of HTTP/1 sees itself how fast its visitor reads.
         let rate = exchange.view.snapshot.config.limits.min_rate;
         let reader = (!exchange.is_http1()).then(|| Reader::new(Pace::new(rate, idle)));
-        let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline, reader };
+        let flow = lease.flow();
+        let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline, reader, flow };
         let mut answer = Self { exchange: Some(exchange), source: Source::Backend(Box::new(download)) };
         answer.end_if_whole();
         answer
@@ -91,7 +96,11 @@ impl Answer {
             return frame;
         }
         if let Some(exchange) = &mut self.exchange {
-            exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            exchange.sent(bytes);
+            if let Source::Backend(download) = &self.source {
+                download.pace(exchange, bytes);
+            }
         }
         self.end_if_whole();
         frame
@@ -126,6 +135,10 @@ impl Body for Answer {
             }
             Source::Broken(error) => return Poll::Ready(Some(Err(*error))),
         };
+        // What comes now would only wait here. The writer wakes this task when the visitor takes something.
+        if exchange.downstream.link.is_blocked() {
+            return Poll::Pending;
+        }
         match std::task::ready!(download.poll(cx)) {
             Ok(Some(frame)) => {
                 let given = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -175,9 +188,21 @@ struct Download {
     stall: Stall,
     deadline: Instant,
     reader: Option<Reader>,
+    flow: Option<Arc<Flow>>,
 }
 
 impl Download {
+    /// Has the next reads bring as much as the visitor is fast and memory there is.
+    fn pace(&self, exchange: &Exchange, bytes: u64) {
+        let Some(flow) = &self.flow else { return };
+        let taken = exchange.downstream.link.takes(bytes);
+        flow.reads(match exchange.downstream.worker.memory.level() {
+            Level::Calm if taken >= FAST_READER => usize::MAX,
+            Level::Calm => SLOW_READ,
+            Level::Tight | Level::Short => SCARCE_READ,
+        });
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) if Instant::now() > self.deadline => {

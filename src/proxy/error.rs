@@ -74,7 +74,9 @@ impl Error {
     pub fn closes(self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.closes(),
-            Self::Moved | Self::Maintenance | Self::Shed(_) | Self::Backend(_) => false,
+            // What the connection holds is what is wanting.
+            Self::Shed(shed) => shed == Shed::Memory,
+            Self::Moved | Self::Maintenance | Self::Backend(_) => false,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::headers::authority::parse_authority;
 use crate::headers::origin::{Origin, Scheme};
 use crate::headers::outgoing::{self, Outgoing, client_value};
 use crate::headers::{hop_by_hop, response, upgrade};
+use crate::memory::Level;
 use crate::proxy::admit::{Admitted, admit};
 use crate::proxy::answer::Answer;
 use crate::proxy::challenge;
@@ -30,6 +31,7 @@ use crate::proxy::forward::{Forwarded, Outbound, forward};
 use crate::proxy::interim::Interim;
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::shed::Shed;
 use crate::proxy::{reply, tunnel};
 use crate::split::{Bucket, Choice, Policy, Visitor, choose, cookie};
 use crate::upstream::upload::{Upload, UploadBounds};
@@ -137,6 +139,9 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<P
     // A stream of HTTP/2 is begun by its connection's task and routed by its own; whoever steers counts on the latter.
     if !exchange.is_http1() {
         exchange.view = exchange.downstream.worker.view();
+    }
+    if exchange.downstream.worker.memory.level() == Level::Short {
+        return Err(Error::Shed(Shed::Memory));
     }
     let admitted = admitted(exchange, &parts)?;
     let origin = origin(exchange, &parts.headers, &admitted);

@@ -27,6 +27,8 @@ pub struct Link {
     held: Cell<bool>,
     rests: Cell<bool>,
     stalled: Cell<bool>,
+    blocked: Cell<bool>,
+    taken: Cell<u64>,
     idle_since: Cell<Instant>,
 }
 
@@ -44,6 +46,8 @@ impl Link {
             held: Cell::new(false),
             rests: Cell::new(false),
             stalled: Cell::new(false),
+            blocked: Cell::new(false),
+            taken: Cell::new(0),
             idle_since: Cell::new(now),
         }
     }
@@ -131,6 +135,26 @@ impl Link {
     /// Whether it rests.
     pub fn rests(&self) -> bool {
         self.rests.get()
+    }
+
+    /// Whether the visitor takes what is written has changed.
+    pub fn blocks(&self, blocked: bool) {
+        self.blocked.set(blocked);
+        if blocked {
+            self.taken.set(0);
+        }
+    }
+
+    /// The visitor was given so many bytes more; says how many since something had to wait for it.
+    pub fn takes(&self, bytes: u64) -> u64 {
+        let taken = self.taken.get().saturating_add(bytes);
+        self.taken.set(taken);
+        taken
+    }
+
+    /// Whether what was written last waits for the visitor to take it.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.get()
     }
 
     /// An exchange in flight ended `now`.

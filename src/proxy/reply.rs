@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::config::limits::{MAINTENANCE_RETRY, SHED_RETRY};
+use crate::config::limits::{MAINTENANCE_RETRY, MEMORY_RETRY, SHED_RETRY};
 use crate::headers::names;
 use crate::proxy::answer::Answer;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::shed::Shed;
 
 /// Answers an exchange with the error that ended it.
 pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
@@ -21,6 +22,7 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     let (location, http1) = (exchange.location().cloned(), exchange.is_http1());
     let retry_after = match error {
         Error::Maintenance => Some(MAINTENANCE_RETRY.as_secs()),
+        Error::Shed(Shed::Memory) => Some(MEMORY_RETRY.as_secs()),
         Error::Shed(_) => Some(exchange.downstream.worker.any_of(SHED_RETRY)),
         Error::Refused(_) | Error::Moved | Error::Backend(_) => None,
     };

@@ -7,11 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::memory::{Level, Pressure};
 use crate::proxy::budget::Budget;
 use crate::proxy::view::{Spread, View};
 use crate::snapshot::publish::Published;
@@ -32,6 +34,8 @@ pub struct Worker {
     pub budget: Budget,
     /// Our proofs to certificate authorities.
     pub challenges: Challenges,
+    /// How scarce memory is.
+    pub memory: Pressure,
     /// Told when the first record is in them.
     pub log_pending: Notify,
     published: Published,
@@ -50,6 +54,7 @@ impl Worker {
         published: Published,
         challenges: Challenges,
         metrics: Metrics,
+        memory: Pressure,
         log: Buffer,
     ) -> Self {
         // Worker 0 of 4 begins its sequences at 1/8, the next at 3/8: not all send their first 1 % at once.
@@ -68,6 +73,7 @@ impl Worker {
             random: RefCell::new(random),
             challenges,
             metrics,
+            memory,
             published,
             spread,
         }
@@ -85,8 +91,10 @@ impl Worker {
     /// Closes idle connections whose time is over. Called every few seconds; sees a new snapshot without
     /// traffic too.
     pub fn sweep(&self, now: Instant) {
+        let scarce = self.memory.level() != Level::Calm;
         for (pool, keep) in self.view().pools() {
-            pool.sweep(now, keep);
+            // A new connection costs a visitor a moment, no memory the answer.
+            pool.sweep(now, if scarce { Duration::ZERO } else { keep });
         }
     }
 

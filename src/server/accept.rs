@@ -9,7 +9,8 @@ use std::rc::Rc;
 
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::limits::ACCEPT_PAUSE;
+use crate::config::limits::{ACCEPT_PAUSE, MEMORY_PACE};
+use crate::memory::{Level, Pressure};
 use crate::proxy::worker::Worker;
 use crate::server::balance::{Accepted, Balance};
 use crate::server::drain::{Draining, Phase};
@@ -37,12 +38,12 @@ pub async fn accept(
         let accepted = Accepted { socket, peer, listener: place, seat: balance.seat(own) };
         balance.hand_on(accepted, own).into_iter().for_each(&take);
     };
-    let mut failing = false;
+    let (mut failing, mut memory) = (false, worker.memory.clone());
     loop {
         let outcome = tokio::select! {
             biased;
             () = draining.reached(Phase::Draining) => break,
-            outcome = next(&socket, &worker, &balance) => outcome,
+            outcome = next(&socket, &worker, &balance, &mut memory) => outcome,
         };
         match outcome {
             Ok((socket, peer)) => {
@@ -69,11 +70,26 @@ pub async fn accept(
 }
 
 /// The next connection, once there is room for it.
-async fn next(socket: &Acceptor, worker: &Worker, balance: &Balance) -> io::Result<(Idle, SocketAddr)> {
-    while !balance.has_room(worker.snapshot().config.limits.connections) {
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+async fn next(
+    socket: &Acceptor,
+    worker: &Worker,
+    balance: &Balance,
+    memory: &mut Pressure,
+) -> io::Result<(Idle, SocketAddr)> {
+    loop {
+        if memory.level() == Level::Tight {
+            tokio::time::sleep(MEMORY_PACE).await;
+        }
+        let has_room = || balance.has_room(worker.snapshot().config.limits.connections);
+        while !has_room() || memory.level() == Level::Short {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        tokio::select! {
+            biased;
+            () = memory.changed() => {}
+            outcome = socket.accept() => return outcome,
+        }
     }
-    socket.accept().await
 }
 
 /// A listening socket of this thread's runtime.

@@ -89,6 +89,11 @@ impl Closing {
         self.waiting.take().into_values().for_each(Waker::wake);
     }
 
+    /// Wakes everyone who waits, though it hasn't begun: each looks whether its connection may stay.
+    pub fn look(&self) {
+        self.waiting.borrow().values().for_each(Waker::wake_by_ref);
+    }
+
     /// Has `waker` woken when it begins, as long as the guard lives.
     pub fn wake(self: &Rc<Self>, waker: &Waker) -> Waiting {
         let place = self.next.replace(self.next.get() + 1);

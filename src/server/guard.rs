@@ -15,10 +15,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::config::limits::{LINGER, LINGER_BYTES, Limits, READ_BUFFER, REST, TUNNEL_BUFFER, Timeouts};
+use crate::config::limits::{
+    LINGER, LINGER_BYTES, Limits, READ_BUFFER, REST, SCARCE_READ, SLOW_READ, TUNNEL_BUFFER, Timeouts,
+};
+use crate::memory::{Level, Pressure};
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::server::framing::{Framer, Passage};
+use crate::upstream::io::poll_read_at_most;
 use crate::upstream::pace::Pace;
 use crate::upstream::stall::Stall;
 
@@ -33,6 +37,7 @@ const STAND_IN: &[u8] = b"- / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n
 pub struct Guard<S> {
     socket: S,
     link: Rc<Link>,
+    memory: Pressure,
     limits: Limits,
     timeouts: Timeouts,
     framer: Framer,
@@ -47,6 +52,8 @@ pub struct Guard<S> {
     timer: Option<Pin<Box<Sleep>>>,
     write_stall: Stall,
     write_pace: Pace,
+    /// When the last bytes of a body came.
+    body_at: Instant,
     /// Informational responses that have begun to be written.
     interim: Bytes,
     lingering: Option<Lingering>,
@@ -58,11 +65,19 @@ pub struct Guard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Guards `socket`, from which `read` was read before; the bounds are those in force when the connection was
     /// accepted.
-    pub fn new(socket: S, read: BytesMut, link: Rc<Link>, limits: Limits, timeouts: Timeouts) -> Self {
+    pub fn new(
+        socket: S,
+        read: BytesMut,
+        link: Rc<Link>,
+        memory: Pressure,
+        limits: Limits,
+        timeouts: Timeouts,
+    ) -> Self {
         let begun = (!read.is_empty()).then(Instant::now);
         Self {
             socket,
             link,
+            memory,
             limits,
             timeouts,
             framer: Framer::at_start(),
@@ -74,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             timer: None,
             write_stall: Stall::new(timeouts.idle_body),
             write_pace: Pace::new(limits.min_rate, timeouts.idle_body),
+            body_at: Instant::now(),
             interim: Bytes::new(),
             lingering: None,
             closed: false,
@@ -123,7 +139,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Reads straight into hyper's buffer and takes back what may not pass yet.
     fn poll_read_through(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        let in_body = !matches!(self.framer, Framer::Head { .. });
+        if in_body && self.memory.level() == Level::Short {
+            // Every connection is woken when that changes; who waits longest goes first.
+            return Poll::Pending;
+        }
+        let most = if in_body { self.most() } else { usize::MAX };
+        ready!(poll_read_at_most(most, &mut self.socket, cx, buf))?;
+        if most < usize::MAX {
+            self.body_at = Instant::now();
+        }
         let end = buf.filled().len();
         if end == before {
             return Poll::Ready(Ok(Read::Ended));
@@ -241,6 +266,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Pending
     }
 
+    /// Whether a body waits here, for a backend that doesn't read or a visitor who doesn't send, for longer than memory
+    /// has the patience.
+    fn stands_still(&self) -> bool {
+        let patience = self.memory.patience();
+        patience < self.timeouts.idle_body
+            && !self.framer.between_messages()
+            && self.body_at.elapsed() > patience
+    }
+
+    /// How much of a body a read may bring.
+    fn most(&self) -> usize {
+        if self.memory.level() == Level::Calm { SLOW_READ } else { SCARCE_READ }
+    }
+
     /// Writes what has begun to be written of informational responses.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
@@ -259,6 +298,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        // A visitor who takes nothing gets nothing more prepared.
+        if self.link.is_blocked() != outcome.is_pending() {
+            self.link.blocks(outcome.is_pending());
+            if outcome.is_ready() {
+                // The body was told to wait, by this task.
+                cx.waker().wake_by_ref();
+            }
+        }
+        if outcome.is_pending() && self.write_stall.lasts() > self.memory.patience() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let fast = match &outcome {
             Poll::Ready(Ok(written)) => {
                 let waited = self.write_stall.progress();
@@ -357,6 +407,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.stands_still() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         // hyper flushes when it has written all it has, so no response is cut in two.
         if self.interim.is_empty()
             && let Some(heads) = self.link.interim.take(cx)

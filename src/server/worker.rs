@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::config::limits::{ACCESS_LOG_AGE, POOL_SWEEP};
+use crate::memory::{Level, Pressure};
 use crate::proxy::worker::Worker;
 use crate::server::accept::accept;
 use crate::server::balance::{Accepted, Balance};
@@ -49,6 +50,8 @@ pub struct Seed {
     pub metrics: Metrics,
     /// Where its access records go.
     pub sink: Sink,
+    /// How scarce memory is.
+    pub memory: Pressure,
     /// When to end.
     pub draining: Draining,
 }
@@ -76,11 +79,12 @@ async fn run(seed: Seed) -> usize {
         challenges,
         metrics,
         sink,
+        memory,
         mut draining,
     } = seed;
     let format = published.current().config.access_log.format;
     let log = Buffer::new(sink, format);
-    let worker = Rc::new(Worker::new(index, workers, published, challenges, metrics.clone(), log));
+    let worker = Rc::new(Worker::new(index, workers, published, challenges, metrics.clone(), memory, log));
     let counts: Vec<Connections> =
         listeners.iter().map(|listener| metrics.connections(&listener.place.to_string(), index)).collect();
     let manners = listeners.iter().map(|listener| listener.manner).collect();
@@ -113,6 +117,7 @@ async fn run(seed: Seed) -> usize {
     tokio::task::spawn_local(close(Rc::clone(&room.closing), draining.clone()));
     tokio::task::spawn_local(attend(attendance, Rc::clone(&worker)));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    tokio::task::spawn_local(relieve(Rc::clone(&worker), Rc::clone(&room.closing)));
     tokio::task::spawn_local(flush(Rc::clone(&worker)));
 
     draining.reached(Phase::Draining).await;
@@ -228,6 +233,19 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(POOL_SWEEP).await;
         worker.sweep(Instant::now());
+    }
+}
+
+/// Gives back what is only kept for later when memory grows scarce, and has every connection look with each change
+/// whether it may stay, or may read on.
+async fn relieve(worker: Rc<Worker>, closing: Rc<Closing>) {
+    let mut memory = worker.memory.clone();
+    loop {
+        memory.changed().await;
+        if memory.level() != Level::Calm {
+            worker.sweep(Instant::now());
+        }
+        closing.look();
     }
 }
 

@@ -44,6 +44,10 @@ pub enum Event<'a> {
     TaskEnded { name: &'a str },
     /// A panic ended one connection.
     Panicked { worker: usize, message: &'a dyn Display },
+    /// Memory is as scarce as this now.
+    Memory { level: &'a str, used: u64, limit: u64 },
+    /// As many connections as may come at once don't fit into memory; so many do.
+    MemoryRoom { connections: usize, fit: usize, limit: u64 },
     /// Somebody tried the admin API with a wrong token.
     WrongToken { peer: IpAddr },
     /// See [`ConfigEvent`].
@@ -100,6 +104,18 @@ impl Event<'_> {
             }
             Event::Panicked { worker, message } => {
                 error!(event = "connection.panicked", worker, %message, "a panic ended a connection");
+            }
+            Event::Memory { level: level @ "calm", used, limit } => {
+                info!(event = "memory.level", level, used, limit, "there is enough memory again");
+            }
+            Event::Memory { level, used, limit } => {
+                warn!(event = "memory.level", level, used, limit, "memory grows scarce");
+            }
+            Event::MemoryRoom { connections, fit, limit } => {
+                warn!(
+                    event = "memory.room",
+                    connections, fit, limit, "memory is for fewer: lower `limits.connections`, or give more"
+                );
             }
             Event::WrongToken { peer } => warn!(event = "admin.wrong-token", %peer, "a wrong admin token"),
             Event::Config(event) => event.log(),

@@ -127,6 +127,13 @@ impl Metrics {
         self.0.process.state_kept.set(i64::from(kept));
     }
 
+    /// How much memory there may be, and the level of what is used: 0, 1 or 2.
+    pub fn memory(&self, limit: Option<u64>, level: u8) {
+        let limit = limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        self.0.process.memory_limit.set(limit);
+        self.0.process.memory_level.set(i64::from(level));
+    }
+
     /// A request was refused for what the visitor sent. A reason that isn't among [`Reasons::rejections`]
     /// counts as `other`.
     pub fn rejected(&self, reason: &'static str) {
@@ -232,6 +239,8 @@ struct Process {
     commands: IntCounterVec,
     overrides: GaugeVec,
     state_kept: IntGauge,
+    memory_limit: IntGauge,
+    memory_level: IntGauge,
 }
 
 impl Process {
@@ -265,6 +274,8 @@ impl Process {
             commands,
             overrides: add(registry, GaugeVec::new(opts(OVERRIDES), &["route"])),
             state_kept: add(registry, IntGauge::with_opts(opts(STATE_KEPT))),
+            memory_limit: add(registry, IntGauge::with_opts(opts(MEMORY_LIMIT))),
+            memory_level: add(registry, IntGauge::with_opts(opts(MEMORY_LEVEL))),
         }
     }
 }
@@ -306,6 +317,14 @@ const OVERRIDES: Named = (
 );
 const STATE_KEPT: Named =
     ("crossfade_state_kept", "1 if a restart would find every change again, 0 if some would be forgotten.");
+const MEMORY_LIMIT: Named = (
+    "crossfade_memory_limit_bytes",
+    "Memory that there may be, by configuration, cgroup or machine; 0 for any.",
+);
+const MEMORY_LEVEL: Named = (
+    "crossfade_memory_level",
+    "How scarce memory is: 0 there is enough, 1 tight, 2 short: requests are refused.",
+);
 
 /// Every command there is.
 pub const COMMAND_NAMES: [&str; 6] = ["shift", "rollback", "undo", "mode", "reload", "drain"];

@@ -24,6 +24,7 @@ use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
 use crate::config::model::{EndpointUrl, Http2};
 use crate::upstream::descriptors::{is_shortage, leaves_reserve};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::flow::Flow;
 use crate::upstream::http2::{self, Driven};
 use crate::upstream::io::UpstreamIo;
 use crate::upstream::upload::Upload;
@@ -40,7 +41,7 @@ pub struct Connected {
 /// What is spoken on a connection, with what sends requests on it.
 pub enum Protocol {
     /// One request at a time.
-    Http1(SendRequest<Upload>),
+    Http1(SendRequest<Upload>, Arc<Flow>),
     /// Many at a time.
     Http2(Driven),
 }
@@ -201,7 +202,8 @@ async fn http1<S>(socket: S, limits: ConnectLimits) -> Result<Protocol, ConnectE
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = TokioIo::new(UpstreamIo::new(socket, limits.write));
+    let flow = Arc::new(Flow::default());
+    let io = TokioIo::new(UpstreamIo::flowing(socket, limits.write, Arc::clone(&flow)));
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HYPER_BUFFER);
     if limits.header_count > HYPER_FIELDS {
@@ -215,7 +217,7 @@ where
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(Protocol::Http1(sender))
+    Ok(Protocol::Http1(sender, flow))
 }
 
 #[cfg(test)]

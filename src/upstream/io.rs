@@ -7,14 +7,15 @@
 //! buffer.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use crate::upstream::flow::Flow;
 use crate::upstream::stall::Stall;
 
 /// A socket whose writes don't wait for ever.
@@ -26,28 +27,41 @@ pub struct UpstreamIo<S> {
     heard: Option<Arc<Notify>>,
     /// The other side has closed, and hears nothing more.
     deaf: bool,
+    /// Where only one exchange at a time is on it.
+    flow: Option<Arc<Flow>>,
 }
 
 impl<S> UpstreamIo<S> {
     /// Ends a write that makes no progress for `limit`.
     pub fn new(socket: S, limit: Duration) -> Self {
-        Self { socket, write_stall: Stall::new(limit), heard: None, deaf: false }
+        Self { socket, write_stall: Stall::new(limit), heard: None, deaf: false, flow: None }
     }
 
     /// The same, and tells of every read that brought something, or the end.
     pub fn telling(socket: S, limit: Duration, heard: Arc<Notify>) -> Self {
         Self { heard: Some(heard), ..Self::new(socket, limit) }
     }
-}
 
-impl<S> UpstreamIo<S> {
-    /// What was written, `all` of it where nobody hears it.
-    fn unless_deaf<T>(
+    /// The same, and tells `flow` how it goes, and goes by it.
+    pub fn flowing(socket: S, limit: Duration, flow: Arc<Flow>) -> Self {
+        Self { flow: Some(flow), ..Self::new(socket, limit) }
+    }
+
+    /// How a write went: `all` of it is written where nobody hears it.
+    fn written<T>(
         &mut self,
+        cx: &mut Context<'_>,
         outcome: Poll<io::Result<T>>,
         all: impl FnOnce() -> T,
     ) -> Poll<io::Result<T>> {
-        match outcome {
+        if self.flow.as_ref().is_some_and(|flow| flow.blocks(outcome.is_pending())) {
+            // The body was told to wait, by this task.
+            cx.waker().wake_by_ref();
+        }
+        if outcome.is_pending() && self.flow.as_ref().is_some_and(|flow| flow.is_given_up()) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        match self.write_stall.check(cx, outcome) {
             Poll::Ready(Err(error)) if is_of_the_other_side(&error) => {
                 self.deaf = true;
                 Poll::Ready(Ok(all()))
@@ -63,7 +77,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for UpstreamIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let most = self.flow.as_ref().map_or(usize::MAX, |flow| flow.most());
+        let outcome = poll_read_at_most(most, &mut self.socket, cx, buf);
         if let Some(heard) = self.heard.as_ref().filter(|_| outcome.is_ready()) {
             heard.notify_one();
         }
@@ -77,8 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        let outcome = self.write_stall.check(cx, outcome);
-        self.unless_deaf(outcome, || bytes.len())
+        self.written(cx, outcome, || bytes.len())
     }
 
     fn poll_write_vectored(
@@ -91,8 +105,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
             return Poll::Ready(Ok(length()));
         }
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        let outcome = self.write_stall.check(cx, outcome);
-        self.unless_deaf(outcome, length)
+        self.written(cx, outcome, length)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -104,16 +117,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
             return Poll::Ready(Ok(()));
         }
         let outcome = Pin::new(&mut self.socket).poll_flush(cx);
-        let outcome = self.write_stall.check(cx, outcome);
-        self.unless_deaf(outcome, || ())
+        self.written(cx, outcome, || ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
-        self.write_stall.check(cx, outcome)
+        self.written(cx, outcome, || ())
     }
 }
 
 fn is_of_the_other_side(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// Reads no more than `most` bytes.
+pub fn poll_read_at_most<S: AsyncRead + Unpin>(
+    most: usize,
+    socket: &mut S,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if buf.remaining() <= most {
+        return Pin::new(socket).poll_read(cx, buf);
+    }
+    // Its own bound spares clearing the buffer first.
+    pin!(socket.take(most as u64)).poll_read(cx, buf)
 }

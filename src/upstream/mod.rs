@@ -8,6 +8,7 @@ pub mod connect;
 pub mod descriptors;
 pub mod dial;
 pub mod endpoint;
+pub mod flow;
 pub mod http2;
 pub mod io;
 pub mod line;

@@ -22,6 +22,7 @@ use crate::config::model::Http2;
 use crate::health::vitals::How;
 use crate::upstream::connect::{ConnectError, ConnectLimits, Connected, Protocol, connect};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::flow::Flow;
 use crate::upstream::streams::{Shared, Stream};
 use crate::upstream::upload::Upload;
 
@@ -210,12 +211,13 @@ impl Pool {
         limits: ConnectLimits,
     ) -> Result<Lease, ConnectError> {
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let connected = connect(&self.endpoint, server_name, turn, http2, limits).await?;
+        // In a box, 10 KB: every request has room for what it awaits, and few open a connection.
+        let connected = Box::pin(connect(&self.endpoint, server_name, turn, http2, limits)).await?;
         let (Connected { protocol, address }, server_name) = (connected, server_name.cloned());
         let carrier = match protocol {
-            Protocol::Http1(sender) => {
+            Protocol::Http1(sender, flow) => {
                 let (exchanges, promised, last) = (0, None, false);
-                let link = PooledLink { address, server_name, exchanges, promised, last };
+                let link = PooledLink { address, server_name, flow, exchanges, promised, last };
                 Carrier::Http1 { sender, link }
             }
             Protocol::Http2(driven) => Carrier::Http2(self.shared.add(driven, address, server_name)),
@@ -279,8 +281,19 @@ impl Lease {
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
         match &mut self.carrier {
-            Carrier::Http1 { sender, .. } => sender.try_send_request(request).await,
+            Carrier::Http1 { sender, link } => {
+                request.body().flows(&link.flow);
+                sender.try_send_request(request).await
+            }
             Carrier::Http2(stream) => stream.send(request).await,
+        }
+    }
+
+    /// How its bytes flow, where no other exchange's are among them.
+    pub fn flow(&self) -> Option<Arc<Flow>> {
+        match &self.carrier {
+            Carrier::Http1 { link, .. } => Some(Arc::clone(&link.flow)),
+            Carrier::Http2(_) => None,
         }
     }
 
@@ -358,12 +371,19 @@ struct PooledLink {
     /// A unix socket has none.
     address: Option<std::net::SocketAddr>,
     server_name: Option<ServerName<'static>>,
+    flow: Arc<Flow>,
     /// How many it has carried.
     exchanges: u32,
     /// How long it may idle by the backend's own word.
     promised: Option<Duration>,
     /// Whether it ends with this exchange.
     last: bool,
+}
+
+impl Drop for PooledLink {
+    fn drop(&mut self) {
+        self.flow.is_left();
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ impl Stall {
         self.since.is_some()
     }
 
+    /// For how long it has.
+    pub fn lasts(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Something pends; ready when it has for too long.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = *self.since.get_or_insert_with(Instant::now) + self.limit;

@@ -33,6 +33,7 @@ mod http2_attacks;
 mod http2_bounds;
 mod http2_frames;
 mod http2_messages;
+mod memory;
 mod overload;
 mod pool;
 mod proxy_protocol;

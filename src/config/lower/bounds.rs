@@ -27,6 +27,7 @@ pub(in crate::config) fn limits(file: &mut Section<'_>, notes: &mut Notes<'_>) -
     let min_rate = section.read("min_rate", notes, kinds::size(limits::MIN_RATE));
     let connections = section.read("connections", notes, kinds::whole(limits::CONNECTIONS));
     let pool_idle = section.read("pool_idle", notes, kinds::whole(limits::POOL_IDLE_COUNT));
+    let memory = section.read("memory", notes, kinds::size(limits::MEMORY));
     section.finish(notes);
     Limits {
         head_size,
@@ -37,6 +38,7 @@ pub(in crate::config) fn limits(file: &mut Section<'_>, notes: &mut Notes<'_>) -
         min_rate: min_rate.unwrap_or(default.min_rate),
         connections: connections.unwrap_or(default.connections),
         pool_idle: pool_idle.unwrap_or(default.pool_idle),
+        memory: memory.or(default.memory),
     }
 }
 

@@ -60,6 +60,7 @@ fn the_defaults_that_the_reference_names_are_the_defaults() {
     assert_eq!(written.tls.clients.take().map(|clients| clients.required), Some(true));
     assert_eq!(written.tls.hsts.take(), Some(Duration::from_hours(4320)));
     assert_eq!(written.limits.body_size.take(), Some(100_000_000));
+    assert_eq!(written.limits.memory.take(), Some(200 * 1024 * 1024));
     assert!(written.backends[1].ca_file.take().is_some());
     let probe = written.backends[1].health.probe.take().unwrap();
     assert_eq!((probe.host.is_some(), probe.headers.len()), (true, 1));

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::config::limits::REST;
+use crate::memory::Level;
 use crate::server::guard::Guard;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
@@ -32,7 +33,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             false => Poll::Ready(Ok(())),
         };
         if outcome.is_pending() {
-            ready!(self.poll_expired(cx));
+            // Its next request would be refused, and what it holds is wanting.
+            if self.memory.level() != Level::Short {
+                ready!(self.poll_expired(cx));
+            }
             return Poll::Ready(false);
         }
         self.pending.extend_from_slice(buf.filled());
