@@ -25,7 +25,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::gate;
 use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
-use crate::proxy::retry::{Attempt, Fate, Repeat, may_follow, may_leave};
+use crate::proxy::retry::{Attempt, Fate, Repeat, had_its_chance, may_follow, may_leave};
 use crate::proxy::shed::Shed;
 use crate::proxy::view::{BackendView, View};
 use crate::proxy::{verdict, wire};
@@ -70,12 +70,16 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
     gate::enter(exchange, backend).await?;
     let (mut request, go_ahead) = outbound.into_request(exchange);
     let patience = Patience::of(&target.backend.timeouts, Instant::now());
+    // Whether a backend may have acted on it.
+    let mut acted = false;
     loop {
         let light = repeat.may() && request.body().is_end_stream();
         let mut lease = match target.lease(exchange, light, patience).await {
             Ok(lease) => lease,
             Err(Error::Backend(failure)) => {
-                let backend = exchange.falls_back(failure).ok_or(Error::Backend(failure))?;
+                let may = may_leave(Fate::NotConnected, acted, repeat);
+                let backend = may.then(|| exchange.falls_back(failure)).flatten();
+                let backend = backend.ok_or(Error::Backend(failure))?;
                 gate::enter(exchange, backend).await?;
                 target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
                 continue;
@@ -110,16 +114,20 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let Lost { fate, failure, again } = lost(exchange, failed, &lease, replay)?;
         let attempt = Attempt { number: target.attempts, fate, whole: again.is_some(), repeat };
         request = again.ok_or(Error::Backend(failure))?;
-        if may_leave(attempt)
+        let chance = had_its_chance(attempt);
+        if !chance && tries_again(exchange, attempt, failure) {
+            target.fresh = true;
+        } else if may_leave(fate, acted, repeat)
             && let Some(backend) = exchange.falls_back(failure)
         {
             gate::enter(exchange, backend).await?;
             target = Target::new(&view, backend, target.visitor_host, exchange.upgrades);
-        } else if may_follow(attempt) && exchange.tries_again(fate, failure) {
+        } else if chance && tries_again(exchange, attempt, failure) {
             target.fresh = true;
         } else {
             return Err(Error::Backend(failure));
         }
+        acted |= fate.may_have_acted();
     }
 }
 
@@ -400,6 +408,11 @@ async fn send(
         }
         timer.as_mut().reset(due.min(exchange.deadline()));
     }
+}
+
+/// Whether the same backend gets it again.
+fn tries_again(exchange: &Exchange, attempt: Attempt, failure: Failure) -> bool {
+    may_follow(attempt) && exchange.tries_again(attempt.fate, failure)
 }
 
 /// What became of a request that has no answer.

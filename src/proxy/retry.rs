@@ -68,6 +68,14 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// Whether the backend may have acted on the request all the same.
+    pub const fn may_have_acted(self) -> bool {
+        match self {
+            Self::NotConnected | Self::Unsent => false,
+            Self::LostOnReused | Self::Reset | Self::Failed => true,
+        }
+    }
+
     /// The label of a further attempt that it leads to.
     pub const fn reason(self) -> &'static str {
         match self {
@@ -102,10 +110,14 @@ pub fn may_follow(attempt: Attempt) -> bool {
     safe && attempt.whole && attempt.number < ATTEMPTS
 }
 
-/// Whether another backend is a better place for the next: this one has lost the request twice, and asking elsewhere
-/// changes nothing there.
-pub fn may_leave(attempt: Attempt) -> bool {
-    attempt.fate == Fate::Reset && attempt.whole && attempt.repeat == Repeat::Safe && attempt.number > 1
+/// Whether another backend is a better place for the next: this one has lost the request twice.
+pub fn had_its_chance(attempt: Attempt) -> bool {
+    attempt.fate == Fate::Reset && attempt.number > 1
+}
+
+/// Whether another backend may get it: after this fate, and where one `may_have_acted` on it before.
+pub fn may_leave(fate: Fate, may_have_acted: bool, repeat: Repeat) -> bool {
+    fate != Fate::Failed && (repeat == Repeat::Safe || !may_have_acted && !fate.may_have_acted())
 }
 
 #[cfg(test)]
@@ -119,7 +131,7 @@ mod tests {
     #[test]
     fn only_what_can_do_no_harm_is_sent_again() {
         let attempt = |number, fate, whole, repeat| Attempt { number, fate, whole, repeat };
-        for (attempt, again, elsewhere) in [
+        for (attempt, again, chance) in [
             (attempt(1, Fate::NotConnected, true, NEVER), true, false),
             (attempt(1, Fate::Unsent, true, NEVER), true, false),
             (attempt(1, Fate::Unsent, false, NEVER), false, false),
@@ -130,15 +142,31 @@ mod tests {
             (attempt(1, Fate::Reset, true, SAFE), true, false),
             (attempt(2, Fate::Reset, true, SAFE), true, true),
             (attempt(ATTEMPTS, Fate::Reset, true, SAFE), false, true),
-            (attempt(2, Fate::Reset, false, SAFE), false, false),
-            (attempt(2, Fate::Reset, true, IDEMPOTENT), true, false),
-            (attempt(2, Fate::Reset, true, NEVER), false, false),
+            (attempt(2, Fate::Reset, false, SAFE), false, true),
+            (attempt(2, Fate::Reset, true, IDEMPOTENT), true, true),
+            (attempt(2, Fate::Reset, true, NEVER), false, true),
             (attempt(2, Fate::LostOnReused, true, SAFE), true, false),
             (attempt(1, Fate::Failed, true, SAFE), false, false),
             (attempt(ATTEMPTS - 1, Fate::Unsent, true, SAFE), true, false),
             (attempt(ATTEMPTS, Fate::Unsent, true, SAFE), false, false),
         ] {
-            assert_eq!((may_follow(attempt), may_leave(attempt)), (again, elsewhere), "{attempt:?}");
+            assert_eq!((may_follow(attempt), had_its_chance(attempt)), (again, chance), "{attempt:?}");
+        }
+    }
+
+    #[test]
+    fn another_platform_gets_only_what_none_has_acted_on_or_asks_for_nothing_else() {
+        for (fate, acted, methods) in [
+            (Fate::NotConnected, false, [true, true, true]),
+            (Fate::Unsent, false, [true, true, true]),
+            (Fate::LostOnReused, false, [true, false, false]),
+            (Fate::Reset, false, [true, false, false]),
+            (Fate::Failed, false, [false, false, false]),
+            (Fate::NotConnected, true, [true, false, false]),
+            (Fate::Unsent, true, [true, false, false]),
+        ] {
+            let may = [SAFE, IDEMPOTENT, NEVER].map(|repeat| may_leave(fate, acted, repeat));
+            assert_eq!(may, methods, "{fate:?} {acted}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! A backend that can't be reached costs nobody a request where the route's other one can serve it.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
@@ -146,4 +147,34 @@ fn a_get_goes_to_stable_when_its_backend_dies_and_stays_dead() {
     drop(doomed);
     drop(peer);
     assert_eq!(visitor.response().text(), "stable");
+}
+
+/// Seen with a PUT: the candidate died with it and refused then, and it was run on stable as well.
+#[test]
+fn what_a_backend_may_have_acted_on_goes_to_no_other() {
+    for (method, status, stables) in [("GET", 200, 1), ("PUT", 502, 0), ("POST", 502, 0)] {
+        let stable = Backend::answering(ok("stable"));
+        let doomed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", doomed.local_addr().unwrap());
+        let proxy = Proxy::start(&config(&stable.url(), &url, ""));
+        let mut visitor = proxy.visit();
+        visitor.send(format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"));
+        let (mut peer, _) = doomed.accept().unwrap();
+        assert!(peer.read(&mut [0; 4096]).unwrap() > 0);
+        drop(doomed);
+        drop(peer);
+        assert_eq!(visitor.response().status(), status, "{method}");
+        assert_eq!(stable.seen().len(), stables, "{method}");
+    }
+}
+
+/// Seen with a candidate that died with each request: once the budget was spent, GETs got 502 beside a stable that was
+/// well.
+#[test]
+fn a_spent_budget_keeps_no_get_from_stable() {
+    let (stable, fly) = (Backend::answering(ok("stable")), dying(usize::MAX));
+    let proxy = Proxy::start(&config(&stable.url(), &fly.url(), "").server("workers = 1"));
+    let mut visitor = proxy.visit();
+    let failed = (0..600).filter(|_| visitor.get("/").text() != "stable").count();
+    assert_eq!(failed, 0);
 }
