@@ -76,3 +76,16 @@ fn slow_readers_get_the_end_of_a_body_after_keep_alive() {
         }
     }
 }
+
+/// An empty line behind a request, late, counted as the begin of a head: the visitor got a 408 for nothing.
+#[test]
+fn an_empty_line_to_a_connection_at_rest_is_nothing() {
+    let backend = Backend::answering(ok("hello"));
+    let proxy = Proxy::start(&Config::of(&backend).section("[timeouts]\nrequest_head = \"300ms\""));
+    let mut visitor = proxy.visit();
+    assert_eq!(visitor.get("/").text(), "hello");
+    pause(Duration::from_millis(1500));
+    visitor.send("\r\n");
+    assert!(visitor.is_silent_for(Duration::from_millis(900)));
+    assert_eq!(visitor.get("/").text(), "hello");
+}

@@ -42,7 +42,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.pending.extend_from_slice(buf.filled());
         let spoke = !self.pending.is_empty();
         if spoke {
-            self.head_since = Some(Instant::now());
             self.link.speak();
         }
         Poll::Ready(spoke)
