@@ -16,7 +16,7 @@ pub struct Ejections {
     members: Vec<Member>,
 }
 
-/// What workers have counted of one endpoint, and what its probes say.
+/// What workers have counted of one endpoint, and whether it is out of use for another reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
     /// Which one: its number.
@@ -27,7 +27,7 @@ pub struct Seen {
     pub answers: u64,
     /// Gateway failures since it is there.
     pub failures: u64,
-    /// Its probes say that it is down.
+    /// Its probes say that it is down, or it can't be connected to.
     pub down: bool,
 }
 
@@ -91,7 +91,7 @@ impl Ejections {
             // What it was left out for is still in the counts of a look that has just let it in.
             let fit = member.out_until.is_none() && !member.fresh;
             let Some(cause) = member.cause(rules, seen).filter(|_| fit) else { continue };
-            // One that its probes keep out already isn't among the usable.
+            // One that is down isn't among the usable.
             if usable < 1 + usize::from(!seen.down) {
                 continue;
             }
@@ -101,7 +101,7 @@ impl Ejections {
         }
     }
 
-    /// When probes have taken out all others, those that are left out are the best there is.
+    /// When all others are down, those that are left out are the best there is.
     fn rescue(&mut self, seen: &[Seen], now: Duration, verdicts: &mut Vec<Verdict>) {
         if self.usable(seen) > 0 {
             return;

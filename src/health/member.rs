@@ -81,7 +81,8 @@ impl Member {
 
     pub(super) fn seen(&self) -> Seen {
         let (streak, answers, failures) = self.vitals().counts();
-        Seen { id: self.endpoint.id, streak, answers, failures, down: self.vitals().has(Mark::Down) }
+        let down = self.vitals().has(Mark::Down) || self.vitals().has(Mark::Unreached);
+        Seen { id: self.endpoint.id, streak, answers, failures, down }
     }
 
     /// It is left out for a while.

@@ -54,9 +54,10 @@ pub async fn knock_on(endpoint: Arc<Endpoint>, question: Question) {
     }
 }
 
-/// A fresh connection: whether one can be had is a part of the question.
+/// A fresh connection: whether one can be had is a part of the question. The pool has room for the one that was opened
+/// to be shared and isn't.
 async fn connected(endpoint: &Arc<Endpoint>, question: &Question) -> Result<Lease, ConnectError> {
-    let pool = Rc::new(Pool::new(Arc::clone(endpoint), 0));
+    let pool = Rc::new(Pool::new(Arc::clone(endpoint), 1));
     pool.open(question.server_name.as_ref(), question.limits()).await
 }
 

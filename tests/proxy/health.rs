@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use crate::kit::backend::Refusing;
+use crate::kit::certificates::Authority;
 use crate::kit::{Backend, Config, Proxy, ok, wait_until};
 
 const UP: &str = "crossfade_backend_up";
@@ -330,4 +331,40 @@ fn a_platforms_own_page_is_the_platforms_failure_and_the_apps_503_is_not() {
     let reasons: Vec<_> = proxy.records().iter().map(|record| record["reason"].clone()).collect();
     assert_eq!(reasons[0], "platform");
     assert_ne!(reasons[1], "platform");
+}
+
+/// Seen with one of two that refused: the other had its five failures, and none was left.
+#[test]
+fn the_last_one_that_can_be_reached_is_let_in_again() {
+    let (sick, dead) = (Patient::sick("sick"), Refusing::new());
+    let proxy = Proxy::start(&several(&[dead.url(), sick.url()], "health = { eject_for = \"1h\" }"));
+    let mut visitor = proxy.visit();
+    (0..5).for_each(|_| assert_eq!(visitor.get("/").status(), 503));
+    proxy.wait_for_event("backend.endpoint-ejected");
+    (0..5).for_each(|_| drop(visitor.get("/")));
+    proxy.wait_for_event("backend.endpoint-unreachable");
+    let told = proxy.wait_for_event("backend.endpoint-up");
+    assert!(told.contains(&sick.url()) && told.contains("was=\"ejected\""), "{told}");
+}
+
+/// Each opened a second connection, since the first hadn't chosen HTTP/2.
+#[test]
+fn a_probe_takes_one_connection() {
+    let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
+    let backend = Backend::start_tls(authority.server(&["127.0.0.1"]), |mut peer| {
+        while peer.request().is_some() {
+            peer.send(ok("up"));
+        }
+    });
+    let ca = authority.write(directory.path());
+    let keys = format!("ca_file = \"{}\"\nhttp2 = \"auto\"\n{OFTEN}", ca.display());
+    let proxy = Proxy::start(&Config::of_url(&backend.url(), &keys));
+    let mut asked = 0;
+    wait_until("several probes", || {
+        asked += backend.seen().len();
+        asked >= 5
+    });
+    drop(proxy);
+    asked += backend.seen().len();
+    assert!(backend.accepted() <= asked + 1, "{} for {asked}", backend.accepted());
 }
