@@ -82,10 +82,12 @@ impl Upload {
         streaming.begin.as_mut().is_some_and(Begin::rewind)
     }
 
-    /// Remembers nothing any more: a backend has begun with it.
+    /// Remembers nothing any more, but for what has still to be read: a backend has begun with it.
     pub fn forget(&self) {
         if let Some(Handle { streaming, .. }) = &self.0 {
-            streaming.borrow_mut().begin = None;
+            let begin = &mut streaming.borrow_mut().begin;
+            begin.iter_mut().for_each(|begin| begin.most = 0);
+            begin.take_if(|begin| begin.is_read());
         }
     }
 
@@ -236,6 +238,11 @@ impl Begin {
         !self.partial
     }
 
+    /// Whether the attempt at hand has read all of it.
+    fn is_read(&self) -> bool {
+        self.read == self.data.len() && (self.ended || self.trailers.is_none())
+    }
+
     /// The next frame that an attempt before has read.
     fn next(&mut self) -> Option<Frame<Bytes>> {
         if let Some(data) = self.data.get(self.read) {
@@ -342,11 +349,7 @@ impl Streaming {
 
     /// Whether nothing is left, for the attempt at hand.
     fn is_end(&self) -> bool {
-        let begun = self
-            .begin
-            .as_ref()
-            .is_none_or(|begin| begin.read == begin.data.len() && (begin.ended || begin.trailers.is_none()));
-        begun && self.body.is_end_stream()
+        self.begin.as_ref().is_none_or(Begin::is_read) && self.body.is_end_stream()
     }
 
     fn fail(&self, fault: UploadFault) -> UploadFault {

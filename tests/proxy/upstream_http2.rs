@@ -245,6 +245,34 @@ fn a_refused_request_is_sent_again_with_its_body_as_far_as_that_is_remembered() 
     }
 }
 
+/// Seen where the second attempt was answered before its body had gone: what was remembered and not yet sent was
+/// forgotten, and the body had a hole.
+#[test]
+fn a_body_that_is_sent_again_arrives_whole_also_where_the_answer_comes_first() {
+    let refused = AtomicBool::new(false);
+    let backend = Http2Backend::start(100, move |mut call| {
+        let refuse = !refused.fetch_xor(true, Ordering::SeqCst);
+        async move {
+            if refuse {
+                call.body().await;
+                return call.refuse();
+            }
+            let mut stream = call.begin();
+            call.await_word().await;
+            let length = call.body().await.len();
+            stream.send_data(length.to_string().into(), true).unwrap();
+        }
+    });
+    let config = Config::of_url(&backend.url(), ALWAYS).section("[limits]\nreplay_size = \"1MiB\"");
+    let proxy = Proxy::start(&config);
+    let mut visitor = proxy.visit();
+    visitor.send(format!("POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {MIB}\r\n\r\n"));
+    visitor.send(vec![b'x'; MIB]);
+    assert!(visitor.has_received("200 OK"));
+    backend.go_on(1);
+    assert_eq!(visitor.response().text(), MIB.to_string());
+}
+
 #[test]
 fn a_visitor_who_leaves_resets_the_stream_and_not_the_connection() {
     let (backend, proxy) = before(|mut call| async move {
