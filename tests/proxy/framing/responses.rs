@@ -119,7 +119,7 @@ fn expected(case: &Case) -> Expected {
         match words[..] {
             ["pass", status] => expected.status = status.parse().unwrap(),
             ["pass", status, body] => {
-                (expected.status, expected.body) = (status.parse().unwrap(), bytes(body))
+                (expected.status, expected.body) = (status.parse().unwrap(), bytes(body));
             }
             ["cut", status] => (expected.status, expected.cut) = (status.parse().unwrap(), true),
             ["has", name, value] => {
