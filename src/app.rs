@@ -3,9 +3,13 @@
 //! `cli::run` and `cli::demo` call it with a configuration. Everything that can fail fails before the first
 //! visitor is served. Nothing imports it but the command line.
 
+mod arrival;
 mod descriptors;
 mod doors;
+mod running;
+mod signals;
 mod state;
+mod upgrading;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,21 +17,26 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
-use crate::admin::{Api, TokenError, TokenFault};
-use crate::app::doors::{Sockets, serve_socket};
+use crate::admin::{AdminSocket, Api, GateKeeper, TokenError, TokenFault};
+use crate::app::arrival::Arrival;
+use crate::app::doors::{SocketDoor, Sockets};
+use crate::app::running::Running;
+use crate::app::signals::Signals;
 use crate::app::state::Kept;
+use crate::app::upgrading::Upgrading;
 use crate::config::TOKEN_VARIABLE;
 use crate::config::model::{Config, Server};
 use crate::control;
 use crate::control::adapting::adapt_bounds;
 use crate::control::command::{Asked, Commands};
 use crate::control::controller::{Beginning, Controller};
+use crate::control::handover::{Upgrades, Wanted};
+use crate::control::journal::Journal;
 use crate::control::names::keep_addresses_fresh;
 use crate::control::status::{Status, Statuses, Watching};
 use crate::health;
@@ -39,15 +48,17 @@ use crate::server::drain::{Drain, Draining};
 use crate::server::listener::BindError;
 use crate::server::worker::{self, Seed};
 use crate::snapshot::publish::Published;
-use crate::snapshot::registry::RegistryError;
+use crate::snapshot::registry::{Registry, RegistryError};
 use crate::source::certificates;
-use crate::source::watch::watch as watch_file;
-use crate::telemetry::access_log::{AccessLog, Closed, OpenError};
-use crate::telemetry::events::{AccessLogEvent, Event};
+use crate::source::watch::{Hangup, watch as watch_file};
+use crate::telemetry::access_log::{AccessLog, OpenError};
+use crate::telemetry::events::Event;
 use crate::telemetry::metrics::{Metrics, Reasons};
 use crate::telemetry::readings::Readings;
 use crate::tls::acme::renewal::{self, Outlets};
 use crate::tls::store::Store;
+use crate::upgrade::predecessor::Predecessor;
+use crate::upgrade::program::Program;
 
 /// What to serve by.
 #[derive(Debug)]
@@ -56,6 +67,31 @@ pub struct Start {
     pub config: Config,
     /// The file it came from, and what was in it: watched from now on. Nothing for a quick start.
     pub file: Option<(PathBuf, Vec<u8>)>,
+    /// How one process follows another.
+    pub succession: Succession,
+}
+
+/// How one process follows another.
+#[derive(Debug)]
+pub enum Succession {
+    /// None does: it isn't a program of its own.
+    None,
+    /// By this program.
+    By {
+        /// What another process is started by.
+        program: Program,
+        /// The process that this one is to take over from.
+        predecessor: Option<Predecessor>,
+    },
+}
+
+impl Succession {
+    fn into_parts(self) -> (Option<Program>, Option<Predecessor>) {
+        match self {
+            Self::None => (None, None),
+            Self::By { program, predecessor } => (Some(program), predecessor),
+        }
+    }
 }
 
 /// The addresses that are listened on, ports filled in.
@@ -106,31 +142,27 @@ async fn serve<E: Future<Output = ()>>(
 ) -> Result<(), StartError> {
     // First of all: a signal that comes before its handler ends the process.
     let told_to_end = told_to_end().map_err(StartError::Machine)?;
-    let hangup = signal(SignalKind::hangup()).map_err(StartError::Machine)?;
-    let Start { config, file } = start;
-    let server = config.server.clone();
+    let signals = Signals::listen(&start.succession).map_err(StartError::Machine)?;
+    let (running, bound) = begin(start, signals).await?;
+    ready(bound);
+    running.until(told_to_end).await;
+    Ok(())
+}
+
+/// Opens, compiles, and serves. Where another process is taken over from, that lets go in the middle of it: nobody is
+/// served before, and little can fail after.
+async fn begin(start: Start, mut signals: Signals) -> Result<(Running, Bound), StartError> {
+    let Start { config, file, succession } = start;
+    let (program, predecessor) = succession.into_parts();
+    let (server, state_dir) = (config.server.clone(), config.state_dir.clone());
+    let mut arrival = Arrival::begin(predecessor).await?;
     descriptors::raise();
-    let sockets = Sockets::open(&server)?;
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), reasons());
-    let access_log = AccessLog::open(config.access_log.target.as_ref(), &metrics)?;
-    let (statuses, status) = watch::channel(Status::default());
-    let store = Store::default();
-    let ending = Arc::new(Notify::new());
-    let state_dir = config.state_dir.clone();
-    let Kept { journal, history, overrides } = Kept::of(state_dir.as_deref());
-    let (readings, sampler) = Readings::new(metrics.clone());
-    let beginning = Beginning { config, file: file.clone(), history, overrides, store: store.clone() };
-    let outlets = control::controller::Outlets {
-        metrics: metrics.clone(),
-        statuses: statuses.clone(),
-        journal: journal.clone(),
-        readings: readings.clone(),
-        ending: Arc::clone(&ending),
-    };
-    tokio::spawn(sampler.run());
-    tokio::spawn(state::tell(journal.clone(), statuses.clone(), metrics.clone()));
-    let controller = Controller::start(beginning, outlets).await?;
-    let published = controller.published();
+    let sockets = Sockets::open(&server, &mut arrival.inherited)?;
+    let passed = sockets.for_successor()?;
+    let ready = Ready::to_serve(config, file.clone(), &mut arrival).await?;
+    let Ready { controller, metrics, access_log, statuses, store, journal, readings, ending, wanted, behind } =
+        ready;
+    let (published, status) = (controller.published(), statuses.subscribe());
     watch_health(&controller, &metrics, &statuses);
 
     let (drain, draining) = Drain::new();
@@ -141,36 +173,97 @@ async fn serve<E: Future<Output = ()>>(
     keep_certificates(Outlets { store, metrics: metrics.clone() }, published.clone(), status.clone());
     tokio::spawn(adapt_bounds(published.clone()));
     let (commands, asked) = Commands::new();
-    let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"));
+    let (gate, gated) = GateKeeper::new();
+    let api = Api::new(commands.clone(), status.clone(), readings, env!("CARGO_PKG_VERSION"), gated.clone());
+    let (now, admin_socket) = watch::channel(None);
     // Before anybody is told that we listen: who reads that may steer at once.
     if let Some(dir) = state_dir {
-        serve_socket(dir, api.clone(), status.clone()).await;
+        let inherited = arrival.inherited.admin_socket(&AdminSocket::path_in(&dir));
+        SocketDoor { dir, inherited, now, gate: gated.clone() }.serve(api.clone(), status.clone()).await;
     }
-    let bound = sockets.tell(metrics, status.clone(), api).await;
-    control(controller, (commands, asked), published, file, hangup, &access_log, &statuses);
+    let bound = sockets.tell(metrics.clone(), status.clone(), api, gated).await;
     let revision = status.borrow().revision;
     Event::Started { version: env!("CARGO_PKG_VERSION"), workers: workers.len(), revision }.log();
-    ready(bound);
+    signals.begin(arrival.follows(), &commands);
+    let behind = arrival.serving(revision, &metrics, behind).await;
+    let upgrading = program.map(|program| Upgrading {
+        program,
+        sockets: passed,
+        admin_socket,
+        commands: commands.clone(),
+        gate,
+        metrics,
+        statuses: statuses.clone(),
+        behind,
+        notifier: signals.notifier.clone(),
+        drain_timeout: server.drain_timeout,
+        wanted,
+    });
+    let (notifier, keep_alive) = (signals.notifier.clone(), published.current().config.timeouts.keep_alive);
+    control(controller, (commands, asked), published, file, signals, &access_log, &statuses);
+    let workers = (drain, workers);
+    let running =
+        Running { server, keep_alive, workers, journal, access_log, statuses, ending, upgrading, notifier };
+    Ok((running, bound))
+}
 
-    let mut told_to_end = std::pin::pin!(told_to_end);
-    let by_command = tokio::select! {
-        () = &mut told_to_end => false,
-        () = ending.notified() => true,
-    };
-    // Before the journal goes to whoever comes after us: nobody's change may be live here and forgotten there.
-    statuses.send_modify(|status| status.draining = true);
-    journal.iter().for_each(|journal| journal.release());
-    tokio::select! {
-        () = end(&drain, &server, workers) => {}
-        // Who asks twice means now.
-        () = told_to_end, if by_command => std::process::exit(1),
+/// What is there before anybody is served.
+struct Ready {
+    controller: Controller,
+    metrics: Metrics,
+    access_log: AccessLog,
+    statuses: Statuses,
+    store: Store,
+    journal: Option<Arc<Journal>>,
+    readings: Readings,
+    ending: Arc<Notify>,
+    wanted: mpsc::Receiver<Wanted>,
+    behind: u32,
+}
+
+impl Ready {
+    /// Compiles, and waits for the process before to let go, where there is one.
+    async fn to_serve(
+        config: Config,
+        file: Option<(PathBuf, Vec<u8>)>,
+        arrival: &mut Arrival,
+    ) -> Result<Self, StartError> {
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), reasons());
+        let access_log = AccessLog::open(config.access_log.target.as_ref(), &metrics)?;
+        let statuses = watch::Sender::new(Status::default());
+        let store = Store::default();
+        let mut registry = Registry::new(store.clone());
+        let before = arrival.go(&config, &mut registry).await?;
+        let (follows, behind) = before.as_ref().map_or((None, 0), |go| (Some(go.revision), go.behind));
+
+        let Kept { journal, history, overrides } = Kept::of(config.state_dir.as_deref(), before, &metrics);
+        let (readings, sampler) = Readings::new(metrics.clone());
+        let beginning = Beginning { config, file, history, overrides, registry, follows };
+        let (ending, (upgrades, wanted)) = (Arc::new(Notify::new()), Upgrades::new());
+        let outlets = control::controller::Outlets {
+            metrics: metrics.clone(),
+            statuses: statuses.clone(),
+            journal: journal.clone(),
+            readings: readings.clone(),
+            ending: Arc::clone(&ending),
+            upgrades,
+        };
+        tokio::spawn(sampler.run());
+        tokio::spawn(state::tell(journal.clone(), statuses.clone(), metrics.clone()));
+        let controller = Controller::start(beginning, outlets).await?;
+        Ok(Self {
+            controller,
+            metrics,
+            access_log,
+            statuses,
+            store,
+            journal,
+            readings,
+            ending,
+            wanted,
+            behind,
+        })
     }
-    journal.iter().for_each(|journal| state::close(journal));
-    if access_log.close() == Closed::GaveUp {
-        Event::from(AccessLogEvent::GaveUp).log();
-    }
-    Event::Stopped { code: 0 }.log();
-    Ok(())
 }
 
 /// Starts the look at memory; workers hear of it by what this returns.
@@ -266,7 +359,7 @@ fn control(
     (commands, asked): (Commands, mpsc::Receiver<Asked>),
     published: Published,
     file: Option<(PathBuf, Vec<u8>)>,
-    hangup: Signal,
+    signals: Signals,
     access_log: &AccessLog,
     statuses: &Statuses,
 ) {
@@ -283,22 +376,29 @@ fn control(
     keep("the controller", tokio::spawn(controller.run(asked)));
     keep("the lookup of names", tokio::spawn(keep_addresses_fresh(published.clone())));
     keep("the watch on certificates", tokio::spawn(certificates::watch(published, commands.clone())));
-    let reopener = access_log.sink();
-    let reopen = move || reopener.reopen();
+    let (reopener, Signals { hangup, notifier, .. }) = (access_log.sink(), signals);
+    let hung_up = move |step| match step {
+        Hangup::Heard => {
+            notifier.reloading();
+            reopener.reopen();
+        }
+        Hangup::Done => notifier.ready("serving"),
+    };
     match file {
         Some((path, loaded)) => {
-            let watching = watch_file(path, loaded, commands, hangup, reopen);
+            let watching = watch_file(path, loaded, commands, hangup, hung_up);
             keep("the watch on the configuration", tokio::spawn(watching));
         }
-        None => keep("the wait for SIGHUP", tokio::spawn(reopen_on_hangup(commands, hangup, reopen))),
+        None => keep("the wait for SIGHUP", tokio::spawn(reopen_on_hangup(commands, hangup, hung_up))),
     }
 }
 
 /// Without a file, SIGHUP still rotates logs; by itself it would end the process. The Controller lives as long as
 /// somebody could command it.
-async fn reopen_on_hangup(_commands: Commands, mut hangup: Signal, reopen: impl Fn()) {
+async fn reopen_on_hangup(_commands: Commands, mut hangup: Signal, hung_up: impl Fn(Hangup)) {
     while hangup.recv().await.is_some() {
-        reopen();
+        hung_up(Hangup::Heard);
+        hung_up(Hangup::Done);
     }
 }
 
@@ -315,28 +415,6 @@ async fn told_to_end(mut terminate: Signal, mut interrupt: Signal) {
         }
         std::process::exit(1);
     });
-}
-
-async fn end(drain: &Drain, server: &Server, workers: Vec<thread::JoinHandle<usize>>) {
-    let began = Instant::now();
-    Event::DrainStarted { timeout: server.drain_timeout }.log();
-    let (told, ended) = tokio::sync::oneshot::channel();
-    thread::spawn(move || {
-        // A worker has no panic of its own that isn't a connection's; one that died has nothing left to cut.
-        let cut = workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum::<usize>();
-        let _ = told.send(cut);
-    });
-    let mut cut = 0;
-    let mut ended = std::pin::pin!(ended);
-    let whole = drain.run(server.drain_timeout, async { cut = ended.as_mut().await.unwrap_or(0) }).await;
-    if !whole {
-        cut = ended.await.unwrap_or(0);
-    }
-    for path in &server.unix {
-        // One that somebody else removed is gone already.
-        let _ = std::fs::remove_file(path);
-    }
-    Event::DrainEnded { took: began.elapsed(), cut }.log();
 }
 
 /// Why serving can't begin.
@@ -357,6 +435,9 @@ pub enum StartError {
     /// The token in the environment.
     #[error("{TOKEN_VARIABLE} in the environment: {0}")]
     Environment(#[source] TokenFault),
+    /// The process before.
+    #[error("the process that started this one to take over from it has thought better of it: {0}")]
+    Handoff(#[source] io::Error),
     /// No thread, descriptor or signal handler to be had.
     #[error("this machine gives no thread or descriptor: {0}; raise its limits")]
     Machine(#[source] io::Error),

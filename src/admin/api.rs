@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use super::auth::{Door, Key};
 use super::document;
 use super::events::Told;
+use super::gate::Gate;
 use super::listen::{self, Caller, Keys};
 use super::operations::{ROUTES, not_found, wrong_method};
 use super::page::Page;
@@ -38,12 +39,13 @@ pub struct Api(pub(super) Arc<Inner>);
 
 impl Api {
     /// Of a process of this version, which starts now.
-    pub fn new(commands: Commands, status: Watching, readings: Readings, version: &str) -> Self {
+    pub fn new(commands: Commands, status: Watching, readings: Readings, version: &str, gate: Gate) -> Self {
         let started = told::moment(jiff::Timestamp::now());
         let process = Arc::new(Process { version: version.to_owned(), started });
         Self(Arc::new(Inner {
             told: Arc::new(Told::new(Arc::clone(&process), status.clone(), readings.clone())),
             commands,
+            gate,
             status,
             readings,
             process,
@@ -76,9 +78,10 @@ impl Api {
     }
 
     async fn serve(self, socket: Listening, door: Door) -> io::Result<()> {
+        let gate = self.0.gate.clone();
         let router = TowerToHyperService::new(self.router());
         let answer = move |request, caller| answer(router.clone(), door.clone(), request, caller);
-        listen::serve(socket, Keys::Wanted, answer).await
+        listen::serve(socket, Keys::Wanted, gate, answer).await
     }
 
     fn router(self) -> Router {
@@ -102,6 +105,7 @@ impl Api {
 #[derive(Debug)]
 pub(super) struct Inner {
     commands: Commands,
+    gate: Gate,
     pub(super) status: Watching,
     pub(super) readings: Readings,
     pub(super) process: Arc<Process>,

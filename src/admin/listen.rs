@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::gate::Gate;
 use super::room::{Room, Stay};
 use crate::config::limits::{ACCEPT_PAUSE, ADMIN_HEAD, ADMIN_LIFE, HYPER_BUFFER};
 use crate::server::listener::Listening;
@@ -53,38 +54,43 @@ pub(super) enum Peer {
     User(u32),
 }
 
-/// Serves until the process ends: `answer` makes the response to each request.
-pub(super) async fn serve<A, F>(socket: Listening, keys: Keys, answer: A) -> io::Result<()>
+/// Serves until the process ends, or another has the socket: `answer` makes the response to each request.
+pub(super) async fn serve<A, F>(socket: Listening, keys: Keys, mut gate: Gate, answer: A) -> io::Result<()>
 where
     A: Fn(Request<Incoming>, Caller) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let socket = Acceptor::of(socket)?;
     let mut room = Room::new();
-    loop {
-        match socket.accept().await {
+    while gate.opens().await {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = gate.shuts() => continue,
+        };
+        match accepted {
             Ok((socket, peer)) => {
                 let stay = match (peer, keys) {
                     (Peer::Address(address), Keys::Wanted) => room.enter(address).await,
                     _ => room.admit().await,
                 };
                 let caller = Caller { peer, ends: Instant::now() + ADMIN_LIFE, stay };
-                tokio::spawn(converse(socket, caller, answer.clone()));
+                tokio::spawn(converse(socket, caller, gate.clone(), answer.clone()));
                 // What they have sent already is read before the next one may take their place.
                 tokio::task::yield_now().await;
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
+    Ok(())
 }
 
 /// One connection, for a bounded time.
-async fn converse<A, F>(socket: Socket, caller: Caller, answer: A)
+async fn converse<A, F>(socket: Socket, caller: Caller, mut gate: Gate, answer: A)
 where
     A: Fn(Request<Incoming>, Caller) -> F,
     F: Future<Output = Response<Body>>,
 {
-    let (stay, ends) = (Arc::clone(&caller.stay), caller.ends);
+    let (stay, ends, _inside) = (Arc::clone(&caller.stay), caller.ends, gate.enter());
     let answer = service_fn(move |request| {
         let response = answer(request, caller.clone());
         async move { Ok::<_, Infallible>(response.await) }
@@ -98,6 +104,7 @@ where
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stay.is_over() => return,
+        () = gate.shuts() => {}
         () = sleep_until(ends) => {}
     }
     connection.as_mut().graceful_shutdown();

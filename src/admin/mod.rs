@@ -14,6 +14,7 @@ mod events;
 #[cfg(test)]
 mod events_tests;
 mod failures;
+mod gate;
 mod hosts;
 mod listen;
 mod observe;
@@ -32,6 +33,7 @@ pub mod types;
 
 pub use api::Api;
 pub use auth::Key;
+pub use gate::{Gate, GateKeeper};
 pub use observe::serve;
 pub use own::OwnError;
 pub use socket::{AdminSocket, SocketError, SocketFile};

@@ -14,6 +14,7 @@ use axum::routing::get;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
+use super::gate::Gate;
 use super::listen::{self, Keys};
 use crate::control::status::{Status, Watching};
 use crate::server::listener::Listening;
@@ -23,14 +24,14 @@ use crate::telemetry::metrics::{self, Metrics};
 ///
 /// # Errors
 /// When the socket can't be used.
-pub async fn serve(socket: TcpListener, metrics: Metrics, status: Watching) -> io::Result<()> {
+pub async fn serve(socket: TcpListener, metrics: Metrics, status: Watching, gate: Gate) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(Told { metrics, status });
     let service = TowerToHyperService::new(router);
-    listen::serve(Listening::Tcp(socket), Keys::None, move |request, _| {
+    listen::serve(Listening::Tcp(socket), Keys::None, gate, move |request, _| {
         let response = service.call(request);
         async { response.await.unwrap_or_else(|never| match never {}) }
     })

@@ -183,7 +183,7 @@ pub(super) async fn events(
     responses(
         (status = 200, description = "It is live; or with `dry_run`, would be.", body = Applied),
         (status = 400, description = "The body isn't a command.", body = Refused),
-        (status = 409, description = "Another revision is live than `if_revision`.", body = Refused),
+        (status = 409, description = "Another revision is live, or an upgrade under way.", body = Refused),
         (status = 413, description = "The body is larger than any command.", body = Refused),
         (status = 415, description = "The body isn't `application/json`.", body = Refused),
         (status = 422, description = "What is asked for can't be. Nothing has changed.", body = Refused),

@@ -87,8 +87,9 @@ fn status_of(reason: RefusedReason) -> StatusCode {
         RefusedReason::UnknownRoute
         | RefusedReason::UnknownBackend
         | RefusedReason::Invalid
-        | RefusedReason::Configuration => StatusCode::UNPROCESSABLE_ENTITY,
-        RefusedReason::StaleRevision => StatusCode::CONFLICT,
+        | RefusedReason::Configuration
+        | RefusedReason::UpgradeFailed => StatusCode::UNPROCESSABLE_ENTITY,
+        RefusedReason::StaleRevision | RefusedReason::UpgradeUnderWay => StatusCode::CONFLICT,
         RefusedReason::Malformed => StatusCode::BAD_REQUEST,
         RefusedReason::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusedReason::Forbidden => StatusCode::FORBIDDEN,

@@ -52,9 +52,27 @@ impl AdminSocket {
         }
     }
 
+    /// Goes on with one that another process has opened, where its file is still at its place.
+    pub fn adopt(path: PathBuf, socket: UnixListener, own: (u64, u64)) -> Option<Self> {
+        identity(&path).is_ok_and(|there| there == own).then_some(Self { path, socket, own })
+    }
+
+    /// What another process needs to go on with it: another handle, and device and inode of its file.
+    ///
+    /// # Errors
+    /// When no descriptors are left.
+    pub fn share(&self) -> io::Result<(UnixListener, (u64, u64))> {
+        Ok((self.socket.try_clone()?, self.own))
+    }
+
+    /// The path in a state directory.
+    pub fn path_in(dir: &Path) -> PathBuf {
+        dir.join(NAME)
+    }
+
     /// What serves, and what removes the file at the end.
     pub fn divide(self) -> (UnixListener, SocketFile) {
-        (self.socket, SocketFile { path: self.path, own: self.own })
+        (self.socket, SocketFile { path: self.path, own: Some(self.own) })
     }
 }
 
@@ -62,10 +80,16 @@ impl AdminSocket {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    own: Identity,
+    /// Nothing once it is another process's.
+    own: Option<Identity>,
 }
 
 impl SocketFile {
+    /// Leaves the file to another process.
+    pub fn leave(mut self) {
+        self.own = None;
+    }
+
     /// Whether there is a file at its place, and so a way in.
     pub fn is_there(&self) -> bool {
         identity(&self.path).is_ok()
@@ -74,7 +98,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|there| there == self.own) {
+        if identity(&self.path).is_ok_and(|there| Some(there) == self.own) {
             // One that somebody else removed is gone already.
             let _ = fs::remove_file(&self.path);
         }

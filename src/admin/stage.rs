@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::events::Source;
-use super::{AdminSocket, Api, Key, SocketFile, Token};
+use super::{AdminSocket, Api, GateKeeper, Key, SocketFile, Token};
 use crate::config::model::Mode;
 use crate::control::command::{Asked, Command, Commands, Driver, Outcome, Steer};
 use crate::control::record::{Record, RouteState};
@@ -58,7 +58,7 @@ impl Stage {
         metrics.reconcile(&[share("fly", 0.05), share("heroku", 0.95)]);
         let (readings, sampler) = Readings::new(metrics.clone());
         let (statuses, status) = watch::channel(control_status());
-        let api = Api::new(commands, status, readings, "1.2.3");
+        let api = Api::new(commands, status, readings, "1.2.3", GateKeeper::new().1);
         let dir = tempfile::tempdir().unwrap();
         let bound = AdminSocket::bind(dir.path()).unwrap();
         let socket = bound.path.clone();

@@ -19,6 +19,7 @@ pub(super) fn parse(body: CommandBody) -> Result<(Steer, Option<String>), String
         CommandName::Undo => Verb::Undo { revision },
         CommandName::Mode => Verb::Mode(mode.ok_or("`mode` needs `mode`: say `open` or `maintenance`")?),
         CommandName::Reload => Verb::Reload,
+        CommandName::Upgrade => Verb::Upgrade,
         CommandName::Drain => Verb::Drain,
     };
     let steer = Steer {
@@ -33,7 +34,7 @@ pub(super) fn parse(body: CommandBody) -> Result<(Steer, Option<String>), String
 
 /// What is said and means nothing would be believed to mean something.
 fn refuse_meaningless(body: &CommandBody) -> Result<(), String> {
-    use CommandName::{Drain, Mode, Reload, Shift, Undo};
+    use CommandName::{Drain, Mode, Reload, Shift, Undo, Upgrade};
     let command = body.command;
     let said = [
         ("backend", body.backend.is_some(), command == Shift),
@@ -41,7 +42,7 @@ fn refuse_meaningless(body: &CommandBody) -> Result<(), String> {
         ("delta", body.delta.is_some(), command == Shift),
         ("mode", body.mode.is_some(), command == Mode),
         ("revision", body.revision.is_some(), command == Undo),
-        ("route", body.route.is_some(), !matches!(command, Reload | Drain)),
+        ("route", body.route.is_some(), !matches!(command, Reload | Upgrade | Drain)),
     ];
     match said.into_iter().find(|(_, is_there, has_meaning)| *is_there && !has_meaning) {
         Some((field, ..)) => {
@@ -58,6 +59,7 @@ fn command_word(command: CommandName) -> &'static str {
         CommandName::Undo => "undo",
         CommandName::Mode => "mode",
         CommandName::Reload => "reload",
+        CommandName::Upgrade => "upgrade",
         CommandName::Drain => "drain",
     }
 }

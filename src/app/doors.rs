@@ -4,15 +4,18 @@
 //! for a while, where its token or its unix socket can't be had: who is served doesn't need it, and never waits for it.
 
 use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::admin::{self, AdminSocket, Api, Key, SocketFile, Token, token_file, token_in};
+use crate::admin::{self, AdminSocket, Api, Gate, Key, SocketFile, Token, token_file, token_in};
 use crate::app::{Bound, StartError};
 use crate::config::TOKEN_VARIABLE;
 use crate::config::limits::{ADMIN_OPENING, ADMIN_SOCKET_RETRY};
@@ -22,6 +25,8 @@ use crate::server::listener::{Listener, Listening, Place};
 use crate::server::opening::Manner;
 use crate::telemetry::events::{Event, StateEvent};
 use crate::telemetry::metrics::Metrics;
+use crate::upgrade::inherited::Inherited;
+use crate::upgrade::message::{self, Passed, Purpose};
 
 /// Every socket, opened before anything is served.
 pub(super) struct Sockets {
@@ -31,34 +36,57 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens those of a configuration.
+    /// Opens those of a configuration, or goes on with those that are open already.
     ///
     /// # Errors
     /// Names the address or the token that can't be had.
-    pub(super) fn open(server: &Server) -> Result<Self, StartError> {
+    pub(super) fn open(server: &Server, inherited: &mut Inherited) -> Result<Self, StartError> {
         let proxy_protocol = server.proxy_protocol;
-        let listen = |addresses: &[SocketAddr], tls| {
-            let manner = Manner { tls, proxy_protocol };
-            addresses.iter().map(|address| Listener::bind(*address, manner)).collect::<Result<Vec<_>, _>>()
+        let named: Vec<SocketAddr> = addresses(server).collect();
+        let mut listen = |purpose, address, manner| match inherited.tcp(purpose, address, &named) {
+            Some(socket) => Listener::adopt(socket, address, manner),
+            None => Listener::bind(address, manner),
         };
-        let mut visitors = listen(&server.http, false)?;
-        let manner = Manner { tls: false, proxy_protocol };
-        for path in &server.unix {
-            visitors.push(Listener::bind_unix(path, manner)?);
+        let mut visitors = Vec::new();
+        for (purpose, addresses) in [(Purpose::Http, &server.http), (Purpose::Https, &server.https)] {
+            let manner = Manner { tls: purpose == Purpose::Https, proxy_protocol };
+            for address in addresses {
+                visitors.push(listen(purpose, *address, manner)?);
+            }
         }
-        visitors.extend(listen(&server.https, true)?);
         let plain = Manner { tls: false, proxy_protocol: false };
-        let metrics = server.metrics.map(|address| Listener::bind(address, plain)).transpose()?;
+        let metrics = server.metrics.map(|address| listen(Purpose::Metrics, address, plain)).transpose()?;
         let admin = match &server.admin {
-            Some(admin) => Some(AdminDoor::of(admin, Listener::bind(admin.address, plain)?)?),
+            Some(admin) => Some(AdminDoor::of(admin, listen(Purpose::Admin, admin.address, plain)?)?),
             None => None,
         };
+        let manner = Manner { tls: false, proxy_protocol };
+        for path in &server.unix {
+            visitors.push(match inherited.unix(path) {
+                Some(socket) => Listener::adopt_unix(socket, path, manner),
+                None => Listener::bind_unix(path, manner)?,
+            });
+        }
         Ok(Self { visitors, metrics, admin })
     }
 
     /// How many visitors come in by.
     pub(super) fn count(&self) -> usize {
         self.visitors.len()
+    }
+
+    /// Another handle of each, for the next process.
+    ///
+    /// # Errors
+    /// When the machine has no descriptor left.
+    pub(super) fn for_successor(&self) -> Result<Vec<Shared>, StartError> {
+        let visitors = self.visitors.iter().map(|listener| match listener.manner.tls {
+            true => (Purpose::Https, listener),
+            false => (Purpose::Http, listener),
+        });
+        let metrics = self.metrics.iter().map(|listener| (Purpose::Metrics, listener));
+        let admin = self.admin.iter().map(|door| (Purpose::Admin, &door.listener));
+        visitors.chain(metrics).chain(admin).map(|(purpose, listener)| passed(purpose, listener)).collect()
     }
 
     /// Every visitors' socket once more, for a worker.
@@ -71,7 +99,7 @@ impl Sockets {
 
     /// Says where visitors are served, and serves metrics and the admin API. Our own handles close: the workers'
     /// remain.
-    pub(super) async fn tell(self, metrics: Metrics, status: Watching, api: Api) -> Bound {
+    pub(super) async fn tell(self, metrics: Metrics, status: Watching, api: Api, gate: Gate) -> Bound {
         for listener in &self.visitors {
             let purpose = match (&listener.place, listener.manner.tls) {
                 (Place::Unix(_), _) => "unix",
@@ -90,7 +118,7 @@ impl Sockets {
             Event::ListenerBound { purpose: "metrics", place: &listener.place }.log();
             if let Listening::Tcp(socket) = listener.into_socket() {
                 tokio::spawn(async move {
-                    if let Err(error) = admin::serve(socket, metrics, status).await {
+                    if let Err(error) = admin::serve(socket, metrics, status, gate).await {
                         Event::AcceptFailed { listener: "metrics", error: &error }.log();
                     }
                 });
@@ -103,6 +131,27 @@ impl Sockets {
         };
         Bound { http, https, metrics: address, admin }
     }
+}
+
+/// A listening socket for another process.
+pub(super) type Shared = (Passed, OwnedFd);
+
+fn passed(purpose: Purpose, listener: &Listener) -> Result<Shared, StartError> {
+    let place = match (&listener.place, listener.asked) {
+        (Place::Tcp(bound), asked) => message::Place::Tcp { asked: asked.unwrap_or(*bound), bound: *bound },
+        (Place::Unix(path), _) => message::Place::Unix { path: path.clone(), file: None },
+    };
+    let socket = match listener.duplicate()?.into_socket() {
+        Listening::Tcp(socket) => socket.into(),
+        Listening::Unix(socket) => socket.into(),
+    };
+    Ok((Passed { purpose, place }, socket))
+}
+
+/// Every address that a configuration names.
+fn addresses(server: &Server) -> impl Iterator<Item = SocketAddr> {
+    let admin = server.admin.as_ref().map(|admin| admin.address);
+    server.http.iter().chain(&server.https).chain(&server.metrics).copied().chain(admin)
 }
 
 /// The admin API over TCP, and what opens it.
@@ -166,24 +215,80 @@ fn serve_admin(listener: Listener, key: Key, api: Api) {
     }
 }
 
-/// Serves the admin API on the unix socket of a state directory. One that can't be opened now, or that somebody
-/// removes, is opened later. Once we drain, it is whoever follows us who is to be steered: its place is given up.
-pub(super) async fn serve_socket(dir: PathBuf, api: Api, mut status: Watching) {
-    begin(|first| async move {
-        let mut first = Some(first);
-        loop {
-            let of = dir.clone();
-            let socket = insist(move || AdminSocket::bind(&of), first.take()).await;
-            let file = Arc::new(serve_unix(socket, &api));
-            while is_there(&file).await {
-                tokio::select! {
-                    () = tokio::time::sleep(ADMIN_SOCKET_RETRY) => {}
-                    _ = status.wait_for(|status| status.draining) => return,
+/// The admin API's unix socket, as it is now: what another process needs to go on with it.
+#[derive(Debug)]
+pub(super) struct AdminSocketNow {
+    path: PathBuf,
+    socket: UnixListener,
+    file: (u64, u64),
+}
+
+impl AdminSocketNow {
+    fn of(socket: &AdminSocket) -> io::Result<Self> {
+        let (handle, file) = socket.share()?;
+        Ok(Self { path: socket.path.clone(), socket: handle, file })
+    }
+
+    /// Another handle, for the next process.
+    ///
+    /// # Errors
+    /// When the machine has no descriptor left.
+    pub(super) fn for_successor(&self) -> io::Result<Shared> {
+        let place = message::Place::Unix { path: self.path.clone(), file: Some(self.file) };
+        Ok((Passed { purpose: Purpose::AdminSocket, place }, self.socket.try_clone()?.into()))
+    }
+}
+
+/// What the admin API's unix socket is served with.
+pub(super) struct SocketDoor {
+    /// The state directory.
+    pub(super) dir: PathBuf,
+    /// One that the process before has opened.
+    pub(super) inherited: Option<(UnixListener, (u64, u64))>,
+    /// Told which there is, for the next process.
+    pub(super) now: watch::Sender<Option<AdminSocketNow>>,
+    /// Whether another process has it.
+    pub(super) gate: Gate,
+}
+
+impl SocketDoor {
+    /// Serves the admin API. A socket that can't be opened now, or that somebody removes, is opened later. Once we
+    /// drain, it is whoever follows us who is to be steered: its place is given up.
+    pub(super) async fn serve(mut self, api: Api, mut status: Watching) {
+        let (path, inherited) = (AdminSocket::path_in(&self.dir), self.inherited.take());
+        begin(|first| async move {
+            let adopt = || inherited.and_then(|(socket, file)| AdminSocket::adopt(path, socket, file));
+            let mut inherited = spawn_blocking(adopt).await.unwrap_or_default();
+            let mut first = Some(first);
+            loop {
+                let of = self.dir.clone();
+                let socket = match inherited.take() {
+                    Some(socket) => {
+                        first.take().map(|first| first.send(true));
+                        socket
+                    }
+                    None => insist(move || AdminSocket::bind(&of), first.take()).await,
+                };
+                // Without a descriptor it is opened anew by the next process.
+                self.now.send_replace(AdminSocketNow::of(&socket).ok());
+                let file = Arc::new(serve_unix(socket, &api));
+                while is_there(&file).await {
+                    tokio::select! {
+                        () = tokio::time::sleep(ADMIN_SOCKET_RETRY) => {}
+                        _ = status.wait_for(|status| status.draining) => return self.give_up(file),
+                    }
                 }
             }
+        })
+        .await;
+    }
+
+    fn give_up(&self, file: Arc<SocketFile>) {
+        self.now.send_replace(None);
+        if self.gate.is_left() {
+            Arc::into_inner(file).into_iter().for_each(SocketFile::leave);
         }
-    })
-    .await;
+    }
 }
 
 fn serve_unix(socket: AdminSocket, api: &Api) -> SocketFile {

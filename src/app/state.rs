@@ -12,6 +12,7 @@ use crate::control::record::Record;
 use crate::control::status::Statuses;
 use crate::telemetry::events::{Event, StateEvent};
 use crate::telemetry::metrics::Metrics;
+use crate::upgrade::message::Go;
 
 /// What the process before left behind.
 #[derive(Default)]
@@ -25,8 +26,18 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Of a state directory, where there is one.
-    pub(super) fn of(state_dir: Option<&Path>) -> Self {
+    /// Of a state directory, where there is one; or what was live in the process before, whatever could be kept of it.
+    pub(super) fn of(state_dir: Option<&Path>, before: Option<Go>, metrics: &Metrics) -> Self {
+        let mut kept = Self::found(state_dir);
+        if let Some(Go { overrides, history, totals, .. }) = before {
+            metrics.carry(totals);
+            kept.overrides = overrides;
+            kept.history = history.into_iter().map(Arc::new).collect();
+        }
+        kept
+    }
+
+    fn found(state_dir: Option<&Path>) -> Self {
         let Some(dir) = state_dir else { return Self::default() };
         let (journal, found) = Journal::open::<Overrides>(dir);
         if found.is_unread {

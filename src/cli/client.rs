@@ -4,6 +4,7 @@
 //! second time: a command that may have been carried out isn't sent again.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -16,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::cli::place::Place;
-use crate::config::limits::{ASK, ASK_ANSWER};
-use crate::control::command::{Applied, CommandBody, Refused};
+use crate::config::limits::{ASK, ASK_ANSWER, UPGRADE_ASK};
+use crate::control::command::{Applied, CommandBody, CommandName, Refused};
 
 /// Somebody to ask.
 #[derive(Debug, Clone)]
@@ -47,9 +48,9 @@ pub(super) enum Trouble {
     #[error(
         "the proxy at {0} hasn't answered for {seconds} seconds; whether it has done what was asked, \
          `crossfade history` tells",
-        seconds = ASK.as_secs()
+        seconds = .1.as_secs()
     )]
-    Late(Place),
+    Late(Place, Duration),
     /// Something else is there, or it broke off.
     #[error("what answers at {place} isn't Crossfade's admin API: {what}")]
     Foreign { place: Place, what: String },
@@ -90,30 +91,32 @@ impl Client {
 
     /// Asks for what can be seen.
     pub(super) async fn view<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Trouble> {
-        self.in_time(Method::GET, path, String::new()).await
+        self.in_time(ASK, Method::GET, path, String::new()).await
     }
 
     /// Asks for a change.
     pub(super) async fn order(&self, body: &CommandBody) -> Result<Answer<Applied>, Trouble> {
         let json = serde_json::to_string(body).map_err(io::Error::from)?;
-        self.in_time(Method::POST, "/api/v1/commands", json).await
+        let patience = if body.command == CommandName::Upgrade { UPGRADE_ASK } else { ASK };
+        self.in_time(patience, Method::POST, "/api/v1/commands", json).await
     }
 
     /// Asks for something that never ends.
     pub(super) async fn stream(&self, path: &str) -> Result<Incoming, Trouble> {
         let asked = self.send(Method::GET, path, String::new());
         let response =
-            tokio::time::timeout(ASK, asked).await.map_err(|_| Trouble::Late(self.place.clone()))??;
+            tokio::time::timeout(ASK, asked).await.map_err(|_| Trouble::Late(self.place.clone(), ASK))??;
         if response.status() == StatusCode::OK {
             return Ok(response.into_body());
         }
         let status = response.status();
         let whole = tokio::time::timeout(ASK, self.whole(response)).await;
-        Err(self.refusal(status, whole.map_err(|_| Trouble::Late(self.place.clone()))??))
+        Err(self.refusal(status, whole.map_err(|_| Trouble::Late(self.place.clone(), ASK))??))
     }
 
     async fn in_time<T: DeserializeOwned>(
         &self,
+        patience: Duration,
         method: Method,
         path: &str,
         body: String,
@@ -123,8 +126,8 @@ impl Client {
             let status = response.status();
             Ok::<_, Trouble>((status, self.whole(response).await?))
         };
-        let late = |_| Trouble::Late(self.place.clone());
-        let (status, json) = tokio::time::timeout(ASK, asked).await.map_err(late)??;
+        let late = |_| Trouble::Late(self.place.clone(), patience);
+        let (status, json) = tokio::time::timeout(patience, asked).await.map_err(late)??;
         if status != StatusCode::OK {
             return Err(self.refusal(status, json));
         }

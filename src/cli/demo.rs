@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::app::{self, Start};
+use crate::app::{self, Start, Succession};
 use crate::cli::{complain, report};
 use crate::control::text;
 use crate::demo::{Doors, Playing, Stage};
@@ -40,7 +40,7 @@ fn start(stage: &Stage) -> Result<Start, String> {
     let bytes = file::read(&path).map_err(|error| format!("error: {error}"))?;
     let shown = path.display().to_string();
     let config = text::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
-    Ok(Start { config, file: Some((path, bytes)) })
+    Ok(Start { config, file: Some((path, bytes)), succession: Succession::None })
 }
 
 /// The real thing, but for who ends it.

@@ -24,6 +24,7 @@ mod run;
 mod shift;
 mod status;
 mod undo;
+mod upgrade;
 mod watch;
 
 use std::fs;
@@ -61,6 +62,7 @@ enum Verb {
     Diff(diff::Diff),
     Export(export::Export),
     Reload(reload::Reload),
+    Upgrade(upgrade::Upgrade),
     Drain(drain::Drain),
     Completions(completions::Completions),
     Man(man::Manual),
@@ -87,6 +89,7 @@ impl Verb {
             Self::Diff(diff) => diff.carry_out(),
             Self::Export(export) => export.carry_out(),
             Self::Reload(reload) => reload.carry_out(),
+            Self::Upgrade(upgrade) => upgrade.carry_out(),
             Self::Drain(drain) => drain.carry_out(),
             Self::Completions(completions) => completions.carry_out(),
             Self::Man(man) => man.carry_out(),

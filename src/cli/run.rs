@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::app::{self, Start};
-use crate::cli::{complain, exists, place, report};
-use crate::config::{QuickStart, quick_start};
+use crate::app::{self, Start, Succession};
+use crate::cli::{exists, place, report};
+use crate::config::{Config, QuickStart, quick_start};
 use crate::control::text;
 use crate::source::file;
+use crate::upgrade::predecessor::Predecessor;
+use crate::upgrade::program::Program;
 
 /// Serve, by a configuration file or by a few words.
 ///
@@ -55,18 +57,26 @@ fn default_state() -> Option<PathBuf> {
 
 impl Run {
     pub(super) fn carry_out(self) -> ExitCode {
-        match self.start() {
-            Ok(start) => match app::run(start, |_| {}) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => complain(&error),
-            },
-            Err(text) => report(&text),
+        let predecessor = Predecessor::of_environment();
+        let complaint = predecessor.as_ref().and_then(|predecessor| predecessor.complaint().ok());
+        let served = self
+            .start(predecessor)
+            .and_then(|start| app::run(start, |_| {}).map_err(|error| format!("error: {error}")));
+        match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => {
+                // Who waits for us to take over serves on, and says why.
+                complaint.into_iter().for_each(|complaint| complaint.say(&text));
+                report(&text)
+            }
         }
     }
 
-    fn start(&self) -> Result<Start, String> {
+    fn start(&self, predecessor: Option<Predecessor>) -> Result<Start, String> {
+        let succession = Succession::By { program: Program::own(), predecessor };
         if let (Some(stable), Some(candidate)) = (&self.quick.stable, &self.quick.candidate) {
-            return self.quick_start(stable, candidate);
+            let config = self.quick_start(stable, candidate)?;
+            return Ok(Start { config, file: None, succession });
         }
         let named = self.config.clone().or_else(|| std::env::var_os("CROSSFADE_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| PathBuf::from("crossfade.toml"));
@@ -78,15 +88,14 @@ impl Run {
         let bytes = file::read(&path).map_err(|error| format!("error: {error}"))?;
         let shown = path.display().to_string();
         let config = text::read(&bytes, &shown).map_err(|unusable| unusable.report)?;
-        Ok(Start { config, file: Some((path, bytes)) })
+        Ok(Start { config, file: Some((path, bytes)), succession })
     }
 
-    fn quick_start(&self, stable: &str, candidate: &str) -> Result<Start, String> {
+    fn quick_start(&self, stable: &str, candidate: &str) -> Result<Config, String> {
         let Quick { listen, metrics, percent, state, .. } = &self.quick;
         let state = state.clone().or_else(default_state);
         let (metrics, state) = (metrics.as_deref(), state.as_deref());
         let words = QuickStart { listen, metrics, stable, candidate, percent: *percent, state };
-        let config = quick_start(&words).map_err(|error| format!("error: {error}"))?;
-        Ok(Start { config, file: None })
+        quick_start(&words).map_err(|error| format!("error: {error}"))
     }
 }

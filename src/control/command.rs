@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::config::limits::COMMANDS;
 use crate::config::model::Mode;
+use crate::control::handover::Handover;
 use crate::control::record::Change;
 
 /// A change that somebody asks for.
@@ -34,6 +35,8 @@ pub enum Command {
         /// What noticed it.
         source: Source,
     },
+    /// The process that follows is ready: it is to have everything.
+    HandOver(Handover),
     /// Somebody drives.
     Steer {
         /// What is asked.
@@ -110,6 +113,8 @@ pub enum Verb {
     Mode(Mode),
     /// Read the configuration file now.
     Reload,
+    /// Have the program that is installed now take over.
+    Upgrade,
     /// Finish what is in flight, then end.
     Drain,
 }
@@ -123,6 +128,7 @@ impl Verb {
             Self::Undo { .. } => "undo",
             Self::Mode(_) => "mode",
             Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
             Self::Drain => "drain",
         }
     }
@@ -212,6 +218,8 @@ pub enum CommandName {
     Mode,
     /// Read the configuration file now.
     Reload,
+    /// Have the program that is installed now take over; this process finishes what is in flight, then ends.
+    Upgrade,
     /// Finish what is in flight, then end the process.
     Drain,
 }
@@ -254,6 +262,10 @@ pub enum RefusedReason {
     StaleRevision,
     /// The configuration file has problems.
     Configuration,
+    /// Another process was to take over, and doesn't: this one serves on.
+    UpgradeFailed,
+    /// Another process takes over already, or too many drain.
+    UpgradeUnderWay,
     /// The body isn't a command.
     Malformed,
     /// No token, or a wrong one.

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::config::limits::{HISTORY, HISTORY_CHANGES, SEEN_WITHIN};
@@ -19,6 +19,7 @@ use crate::config::model::{AccessLog, Server};
 use crate::control::command::{
     Applied, Asked, Command, Driver, Outcome, Refused, RefusedReason, Source, Steer, Verb,
 };
+use crate::control::handover::{Upgrades, over};
 use crate::control::inbox::Inbox;
 use crate::control::journal::{Entry, Journal, Kept};
 use crate::control::names::resolve_new;
@@ -37,26 +38,29 @@ use crate::source::file;
 use crate::telemetry::events::{ConfigEvent, Event};
 use crate::telemetry::metrics::{Metrics, Share};
 use crate::telemetry::readings::Readings;
-use crate::tls::store::Store;
 
 /// The single writer.
 pub struct Controller {
     publisher: Publisher,
     registry: Registry,
-    outlets: Outlets,
+    pub(super) outlets: Outlets,
     /// What sockets, threads, the access log and the journal were made from at start.
     started_with: (Server, AccessLog, Option<PathBuf>),
     file: Option<Arc<FileText>>,
     /// What the file says.
     config: Config,
     /// What commands have laid on it.
-    overrides: Overrides,
-    history: Arc<VecDeque<Arc<Record>>>,
-    revision: u64,
+    pub(super) overrides: Overrides,
+    pub(super) history: Arc<VecDeque<Arc<Record>>>,
+    pub(super) revision: u64,
     /// The bytes that came last, and what came of them; nothing where the file couldn't be read since.
     seen: Option<(Vec<u8>, Outcome)>,
     /// What the last change waits for before it counts as kept.
     keeping: Option<Keeping>,
+    /// What comes of an upgrade that was asked for last.
+    pub(super) upgrading: Option<oneshot::Receiver<Outcome>>,
+    /// Another process has everything.
+    is_over: bool,
 }
 
 /// What the journal says of a record, once it can.
@@ -73,8 +77,10 @@ pub struct Beginning {
     pub history: VecDeque<Arc<Record>>,
     /// The overrides that were kept.
     pub overrides: Overrides,
-    /// Where certificates are put.
-    pub store: Store,
+    /// What is known of backends and certificates.
+    pub registry: Registry,
+    /// The live revision of the process before, where this one takes over from it.
+    pub follows: Option<u64>,
 }
 
 /// Whom a Controller tells of what it does.
@@ -90,6 +96,8 @@ pub struct Outlets {
     pub readings: Readings,
     /// Told when a driver asks for the end of the process.
     pub ending: Arc<Notify>,
+    /// Asked when a driver wants another process to take over.
+    pub upgrades: Upgrades,
 }
 
 impl Controller {
@@ -98,10 +106,10 @@ impl Controller {
     /// # Errors
     /// When it can't be compiled.
     pub async fn start(beginning: Beginning, outlets: Outlets) -> Result<Self, RegistryError> {
-        let Beginning { config, file, history, mut overrides, store } = beginning;
-        let mut registry = Registry::new(store);
+        let Beginning { config, file, history, mut overrides, mut registry, follows } = beginning;
         let started_with = (config.server.clone(), config.access_log.clone(), config.state_dir.clone());
-        let revision = history.back().map_or(1, |last| last.revision + 1);
+        let before = history.back().map(|last| last.revision).max(follows);
+        let revision = before.map_or(1, |before| before + 1);
         let lifted = overrides.lift_for(&config);
         let snapshot = Arc::new(Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?);
         resolve_new(Arc::clone(&snapshot)).await;
@@ -118,13 +126,16 @@ impl Controller {
             revision,
             seen: file.map(|(_, bytes)| (bytes, live(revision))),
             keeping: None,
+            upgrading: None,
+            is_over: false,
         };
         this.serve_certificates(&snapshot);
         this.count(&snapshot);
         this.outlets.metrics.loaded(SystemTime::now());
         tell_lifted(revision, &lifted);
         this.tell_in_force();
-        let record = this.record(&Origin::of("start", "start".to_owned()), Vec::new());
+        let way = if follows.is_some() { "upgrade" } else { "start" };
+        let record = this.record(&Origin::of(way, way.to_owned()), Vec::new());
         this.remember(record);
         this.keeping.take().map(tokio::spawn);
         Ok(this)
@@ -145,19 +156,27 @@ impl Controller {
         let mut inbox = Inbox::new(asked);
         while let Some(Asked { command, answer }) = inbox.next().await {
             let outcome = self.carry_out(command, &mut inbox).await;
-            let keeping = self.keeping.take();
+            let (keeping, upgrading) = (self.keeping.take(), self.upgrading.take());
             tokio::spawn(async move {
+                let outcome = match (keeping, upgrading) {
+                    (_, Some(upgrading)) => upgrading.await.unwrap_or_else(|_| Outcome::Refused(over())),
+                    (Some(keeping), None) => kept(outcome, keeping.await),
+                    (None, None) => outcome,
+                };
                 // Who has stopped waiting finds the outcome in the log and the status.
-                let _ = answer.send(match keeping {
-                    Some(keeping) => kept(outcome, keeping.await),
-                    None => outcome,
-                });
+                let _ = answer.send(outcome);
             });
         }
     }
 
     async fn carry_out(&mut self, command: Command, inbox: &mut Inbox) -> Outcome {
         match command {
+            // Whatever changes now is the other process's to see to.
+            _ if self.is_over => Outcome::Refused(over()),
+            Command::HandOver(handover) => {
+                self.is_over = self.hand_over(handover).await;
+                self.answer(Vec::new(), Vec::new(), true)
+            }
             Command::Load { bytes, source } => {
                 if source == Source::File
                     && let Some((_, outcome)) = self.seen.as_ref().filter(|(seen, _)| *seen == bytes)
@@ -177,7 +196,8 @@ impl Controller {
             Command::Steer { steer, driver } => {
                 let (name, is_dry) = (steer.verb.name(), steer.dry_run);
                 let outcome = self.steer(steer, driver, inbox).await;
-                if !is_dry {
+                // What comes of an upgrade isn't known yet.
+                if !is_dry && self.upgrading.is_none() {
                     self.outlets.metrics.commanded(name, matches!(outcome, Outcome::Live(_)));
                 }
                 outcome
@@ -254,9 +274,7 @@ impl Controller {
             return Outcome::Refused(Refused { error, reason: RefusedReason::StaleRevision });
         }
         if self.outlets.statuses.borrow().draining && !steer.dry_run {
-            let error =
-                "it is draining and takes no new visitors: steer the process that follows it".to_owned();
-            return Outcome::Refused(Refused { error, reason: RefusedReason::Ending });
+            return Outcome::Refused(over());
         }
         let route = steer.route.as_deref();
         let standing = Standing {
@@ -275,6 +293,7 @@ impl Controller {
                 overrides
             }),
             Verb::Reload => return self.reload(origin, steer.dry_run, inbox).await,
+            Verb::Upgrade => return self.upgrade(steer.dry_run),
             Verb::Drain => return self.drain(steer.dry_run),
         };
         let outcome = match wanted {
@@ -328,7 +347,12 @@ impl Controller {
     }
 
     /// Publishes, waits for the workers, then keeps the record of it.
-    async fn go_live(&mut self, snapshot: Arc<Snapshot>, origin: &Origin, changes: Vec<Change>) -> Outcome {
+    pub(super) async fn go_live(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        origin: &Origin,
+        changes: Vec<Change>,
+    ) -> Outcome {
         self.revision = snapshot.revision;
         self.count(&snapshot);
         self.publisher.publish(snapshot);
@@ -373,7 +397,7 @@ impl Controller {
         self.keeping = Some(Box::pin(journal.keep(&entry)));
     }
 
-    fn answer(&self, changes: Vec<Change>, notes: Vec<String>, dry_run: bool) -> Outcome {
+    pub(super) fn answer(&self, changes: Vec<Change>, notes: Vec<String>, dry_run: bool) -> Outcome {
         Outcome::Live(Applied { revision: self.revision, dry_run, changes, notes, kept: self.is_kept() })
     }
 

@@ -34,7 +34,10 @@ impl Inbox {
     pub(super) async fn is_called(&mut self) {
         let is_person = |asked: &Asked| match &asked.command {
             Command::Steer { steer, .. } => !steer.dry_run,
-            Command::Load { .. } | Command::Refresh { .. } | Command::Unreadable { .. } => false,
+            Command::Load { .. }
+            | Command::Refresh { .. }
+            | Command::Unreadable { .. }
+            | Command::HandOver(_) => false,
         };
         while !self.seen.iter().any(is_person) {
             match self.asked.recv().await {

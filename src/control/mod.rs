@@ -6,6 +6,7 @@
 pub mod adapting;
 pub mod command;
 pub mod controller;
+pub mod handover;
 mod inbox;
 pub mod journal;
 pub mod names;

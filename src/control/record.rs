@@ -18,7 +18,7 @@ pub struct Record {
     pub at: String,
     /// Who: a person's name, `uid 1000`, `token`, or `crossfade` itself.
     pub actor: String,
-    /// Which way it came: `socket`, `admin`, `file`, `SIGHUP`, `certificates` or `start`.
+    /// Which way it came: `socket`, `admin`, `file`, `SIGHUP`, `certificates`, `upgrade` or `start`.
     pub via: String,
     /// What was asked for, as on the command line: `shift fly 5%`.
     pub command: String,

@@ -38,7 +38,7 @@ pub(super) fn command(steer: &Steer) -> String {
         }
         Verb::Undo { revision: Some(revision) } => format!("undo {revision}"),
         Verb::Mode(mode) => format!("mode {}", mode.as_str()),
-        Verb::Rollback | Verb::Undo { revision: None } | Verb::Reload | Verb::Drain => {
+        Verb::Rollback | Verb::Undo { revision: None } | Verb::Reload | Verb::Upgrade | Verb::Drain => {
             steer.verb.name().to_owned()
         }
     };

@@ -136,8 +136,8 @@ where
             Conversed::Rests(guard) => guard,
             Conversed::Ended(outcome) => return outcome,
             Conversed::Switched(tunnel, socket, early) => {
-                // Whoever is woken at the drain's closing is this task.
-                Box::pin(tunnel.run(socket, early, || closing.has_begun())).await;
+                // Whoever is woken by the drain is this task.
+                Box::pin(tunnel.run(socket, early, || closing.leaves())).await;
                 return Ok(());
             }
         };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::config::limits::DRAIN_IDLE_GRACE;
+use crate::config::limits::{DRAIN_IDLE_GRACE, TUNNEL_CLOSE};
 
 /// What the process is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +22,12 @@ pub enum Phase {
     /// It takes no new connections, and each response says `Connection: close`. Idle connections stay for a
     /// moment: a request may be on its way on them already.
     Draining,
+    /// Connections of HTTP/2 are told to leave: they end without losing a request, and somebody else takes their place.
+    Moving,
     /// Idle connections are closed; what is in flight goes on.
     Closing,
+    /// Tunnels are told to leave.
+    Leaving,
     /// The time is up.
     Ended,
 }
@@ -39,13 +43,27 @@ impl Drain {
         (Self(sender), Draining(receiver))
     }
 
-    /// Leads through the phases; returns once `finished` is, or after `timeout`. Says whether all had
-    /// finished.
-    pub async fn run(&self, timeout: Duration, finished: impl Future<Output = ()>) -> bool {
-        self.0.send_replace(Phase::Draining);
+    /// Leads through the phases; returns once `finished` is, or after `timeout`. Says whether all had finished. Once
+    /// `hurried`, nobody is waited for who does nothing.
+    pub async fn run(
+        &self,
+        timeout: Duration,
+        pace: Pace,
+        hurried: impl Future<Output = ()>,
+        finished: impl Future<Output = ()>,
+    ) -> bool {
+        self.0.send_replace(if pace.moves { Phase::Moving } else { Phase::Draining });
         let phases = async {
-            tokio::time::sleep(DRAIN_IDLE_GRACE.min(timeout / 2)).await;
-            self.0.send_replace(Phase::Closing);
+            let at_leisure = async {
+                tokio::time::sleep(pace.idle).await;
+                self.0.send_replace(Phase::Closing);
+                tokio::time::sleep(pace.tunnels.saturating_sub(pace.idle)).await;
+            };
+            tokio::select! {
+                () = at_leisure => {}
+                () = hurried => {}
+            }
+            self.0.send_replace(Phase::Leaving);
             std::future::pending::<()>().await;
         };
         let whole = tokio::select! {
@@ -58,11 +76,40 @@ impl Drain {
     }
 }
 
-/// [`Phase::Closing`] as the connections of one worker hear of it: the channel takes a lock shared by all threads
-/// whenever it is polled, which no request should.
+/// How long those are left alone who do nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Idle connections.
+    idle: Duration,
+    /// Tunnels.
+    tunnels: Duration,
+    /// Whether somebody else takes their place.
+    moves: bool,
+}
+
+impl Pace {
+    /// Where nobody comes after us: we have to end soon, and a request may be on its way.
+    pub fn swift(timeout: Duration) -> Self {
+        let idle = DRAIN_IDLE_GRACE.min(timeout / 2);
+        Self { idle, tunnels: idle, moves: false }
+    }
+
+    /// Where another process serves already: whoever comes with another request learns of it from the answer, and most
+    /// will have by half the time. A tunnel gets nearly all of it.
+    pub fn gentle(timeout: Duration, keep_alive: Duration) -> Self {
+        let idle = (timeout / 2).min(keep_alive);
+        let tunnels = timeout.saturating_sub(TUNNEL_CLOSE).max(timeout / 2);
+        Self { idle, tunnels, moves: true }
+    }
+}
+
+/// [`Phase::Closing`] and its neighbours as the connections of one worker hear of them: the channel takes a lock shared
+/// by all threads whenever it is polled, which no request should.
 #[derive(Debug, Default)]
 pub struct Closing {
+    moving: Cell<bool>,
     begun: Cell<bool>,
+    leaving: Cell<bool>,
     next: Cell<u64>,
     waiting: RefCell<HashMap<u64, Waker>>,
 }
@@ -71,6 +118,16 @@ impl Closing {
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.get()
+    }
+
+    /// Whether connections of HTTP/2 are to leave.
+    pub fn moves(&self) -> bool {
+        self.moving.get()
+    }
+
+    /// Whether tunnels are to leave.
+    pub fn leaves(&self) -> bool {
+        self.leaving.get()
     }
 
     /// Returns once it has begun.
@@ -83,10 +140,12 @@ impl Closing {
         .await;
     }
 
-    /// Wakes everyone who waits.
-    pub fn begin(&self) {
-        self.begun.set(true);
-        self.waiting.take().into_values().for_each(Waker::wake);
+    /// Wakes everyone who waits, at each of its phases.
+    pub fn reach(&self, phase: Phase) {
+        self.moving.set(phase >= Phase::Moving);
+        self.begun.set(phase >= Phase::Closing);
+        self.leaving.set(phase >= Phase::Leaving);
+        self.waiting.borrow().values().for_each(Waker::wake_by_ref);
     }
 
     /// Wakes everyone who waits, though it hasn't begun: each looks whether its connection may stay.
@@ -94,7 +153,7 @@ impl Closing {
         self.waiting.borrow().values().for_each(Waker::wake_by_ref);
     }
 
-    /// Has `waker` woken when it begins, as long as the guard lives.
+    /// Has `waker` woken at each phase, as long as the guard lives.
     pub fn wake(self: &Rc<Self>, waker: &Waker) -> Waiting {
         let place = self.next.replace(self.next.get() + 1);
         self.waiting.borrow_mut().insert(place, waker.clone());

@@ -58,7 +58,7 @@ where
     let mut told: Option<Instant> = None;
     poll_fn(|cx| {
         waiting.get_or_insert_with(|| closing.wake(cx.waker()));
-        let mut over = closing.has_begun();
+        let mut over = closing.moves();
         while idle.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let due = due(&link, &timeouts, told).unwrap_or(now + timeouts.request_head);
@@ -94,7 +94,7 @@ fn begin(switching: Rc<Cell<bool>>, closing: Rc<Closing>) -> Begin {
         tokio::task::spawn_local(async move {
             // The visitor may be gone before the answer.
             let Ok(visitor) = stream.await else { return };
-            let mut run = pin!(tunnel.run(TokioIo::new(visitor), Bytes::new(), || closing.has_begun()));
+            let mut run = pin!(tunnel.run(TokioIo::new(visitor), Bytes::new(), || closing.leaves()));
             let mut waiting = None;
             poll_fn(|cx| {
                 waiting.get_or_insert_with(|| closing.wake(cx.waker()));

@@ -20,6 +20,8 @@ use crate::server::opening::Manner;
 pub struct Listener {
     /// Where it listens, the port filled in where the configuration said 0.
     pub place: Place,
+    /// Where the configuration says that it listens, if that is an address.
+    pub asked: Option<SocketAddr>,
     /// How its connections begin.
     pub manner: Manner,
     socket: Listening,
@@ -72,7 +74,25 @@ impl Listener {
             Ok((socket.local_addr()?, socket))
         };
         let (bound, socket) = bind().map_err(|source| BindError { place: Place::Tcp(address), source })?;
-        Ok(Self { place: Place::Tcp(bound), manner, socket: Listening::Tcp(socket) })
+        Ok(Self { place: Place::Tcp(bound), asked: Some(address), manner, socket: Listening::Tcp(socket) })
+    }
+
+    /// Goes on with a socket that listens already: where the configuration says that is `asked`.
+    ///
+    /// # Errors
+    /// When it isn't what it should be.
+    pub fn adopt(socket: Listening, asked: SocketAddr, manner: Manner) -> Result<Self, BindError> {
+        let bound = match &socket {
+            Listening::Tcp(socket) => socket.set_nonblocking(true).and_then(|()| socket.local_addr()),
+            Listening::Unix(_) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        };
+        let bound = bound.map_err(|source| BindError { place: Place::Tcp(asked), source })?;
+        Ok(Self { place: Place::Tcp(bound), asked: Some(asked), manner, socket })
+    }
+
+    /// Goes on with a socket that listens at `path` already.
+    pub fn adopt_unix(socket: UnixListener, path: &Path, manner: Manner) -> Self {
+        Self { place: Place::Unix(path.to_owned()), asked: None, manner, socket: Listening::Unix(socket) }
     }
 
     /// Listens at `path`. A socket that nobody listens at any more is taken over; anything else there stays.
@@ -93,7 +113,7 @@ impl Listener {
         };
         let place = Place::Unix(path.to_owned());
         match bind() {
-            Ok(socket) => Ok(Self { place, manner, socket: Listening::Unix(socket) }),
+            Ok(socket) => Ok(Self { place, asked: None, manner, socket: Listening::Unix(socket) }),
             Err(source) => Err(BindError { place, source }),
         }
     }
@@ -109,7 +129,7 @@ impl Listener {
         };
         let place = self.place.clone();
         match socket {
-            Ok(socket) => Ok(Self { place, manner: self.manner, socket }),
+            Ok(socket) => Ok(Self { place, asked: self.asked, manner: self.manner, socket }),
             Err(source) => Err(BindError { place, source }),
         }
     }

@@ -216,8 +216,10 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
 }
 
 async fn close(closing: Rc<Closing>, mut draining: Draining) {
-    draining.reached(Phase::Closing).await;
-    closing.begin();
+    for phase in [Phase::Moving, Phase::Closing, Phase::Leaving] {
+        draining.reached(phase).await;
+        closing.reach(phase);
+    }
 }
 
 /// Says of each revision that it is seen. A request takes its view and is routed without a pause, so none is under way

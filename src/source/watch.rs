@@ -19,8 +19,14 @@ use crate::source::symlinks::directories;
 use crate::telemetry::events::{ConfigEvent, Event};
 
 /// Watches `path`, which was `loaded`, and sends its content when that changes, or whenever SIGHUP asks.
-/// `reopen` is called on SIGHUP, too: log files rotate by it.
-pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, hangup: Signal, reopen: impl Fn()) {
+/// `hung_up` is told of SIGHUP, too: log files rotate by it.
+pub async fn watch(
+    path: PathBuf,
+    loaded: Vec<u8>,
+    commands: Commands,
+    hangup: Signal,
+    hung_up: impl Fn(Hangup),
+) {
     let mut hints = Hints::new(&path, hangup);
     // Not what the file holds by now: it may have changed between being loaded and being watched.
     let mut last = Some(loaded);
@@ -29,7 +35,7 @@ pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, hangup: S
     loop {
         let hint = hints.next().await;
         if matches!(hint, Hint::Hangup) {
-            reopen();
+            hung_up(Hangup::Heard);
         }
         // Most looks find what was there before, and need no rest.
         let now = read(&path);
@@ -57,7 +63,19 @@ pub async fn watch(path: PathBuf, loaded: Vec<u8>, commands: Commands, hangup: S
             }
             Err(_) => {}
         }
+        if matches!(hint, Hint::Hangup) {
+            hung_up(Hangup::Done);
+        }
     }
+}
+
+/// How far SIGHUP is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hangup {
+    /// It came.
+    Heard,
+    /// What it asks for is done, or refused.
+    Done,
 }
 
 /// Why to look.

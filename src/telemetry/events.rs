@@ -20,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use crate::telemetry::health_events::HealthEvent;
 use crate::telemetry::queue::{self, Queue};
+use crate::telemetry::upgrade_events::UpgradeEvent;
 
 /// Something that changed. Its name in the log is the field `event`.
 #[derive(Clone, Copy)]
@@ -60,6 +61,8 @@ pub enum Event<'a> {
     State(StateEvent<'a>),
     /// See [`HealthEvent`].
     Health(HealthEvent<'a>),
+    /// See [`UpgradeEvent`].
+    Upgrade(UpgradeEvent<'a>),
 }
 
 impl Event<'_> {
@@ -123,6 +126,7 @@ impl Event<'_> {
             Event::Acme(event) => event.log(),
             Event::State(event) => event.log(),
             Event::Health(event) => event.log(),
+            Event::Upgrade(event) => event.log(),
         }
     }
 }

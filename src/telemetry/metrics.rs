@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{
@@ -17,6 +18,7 @@ use prometheus::{
 };
 
 pub use super::backends::BackendSeries;
+use super::carried::Totals;
 use super::families::{self, Family, Named, Sample, Value};
 use super::loads::{Carried, Loads};
 use super::orders::Orders;
@@ -45,7 +47,8 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         build_info(&registry, version);
-        Self(Arc::new(Inner { process: Process::new(&registry), registry, pairs, rejected, orders, loads }))
+        let (process, carried) = (Process::new(&registry), ArcSwap::default());
+        Self(Arc::new(Inner { process, registry, pairs, rejected, orders, loads, carried }))
     }
 
     /// Counts of one route and backend, for one worker. Takes a lock for a moment: once per worker and
@@ -180,7 +183,27 @@ impl Metrics {
         TextEncoder::new()
             .encode_utf8(&self.0.registry.gather(), &mut text)
             .expect("a String takes everything, and a registry gathers no empty family");
-        text
+        self.0.carried.load().folded_into(&text)
+    }
+
+    /// Everything that is counted, by this process and by those before it.
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.encode())
+    }
+
+    /// The processes before this one have counted so much; what they said of that before is replaced.
+    pub fn carry(&self, totals: Totals) {
+        self.0.carried.store(Arc::new(totals));
+    }
+
+    /// The process was to be replaced by another, which serves now, or doesn't.
+    pub fn upgraded(&self, well: bool) {
+        self.0.process.upgrades.with_label_values(&[if well { "success" } else { "failure" }]).inc();
+    }
+
+    /// So many processes drain behind this one.
+    pub fn behind(&self, processes: u32) {
+        self.0.process.behind.set(i64::from(processes));
     }
 }
 
@@ -220,6 +243,8 @@ struct Inner {
     orders: Arc<Orders>,
     loads: Arc<Loads>,
     process: Process,
+    /// What processes before this one have counted.
+    carried: ArcSwap<Totals>,
 }
 
 /// The families without a pair. Where one has two labels, no values of them run together to the same text, on which
@@ -241,6 +266,8 @@ struct Process {
     state_kept: IntGauge,
     memory_limit: IntGauge,
     memory_level: IntGauge,
+    upgrades: IntCounterVec,
+    behind: IntGauge,
 }
 
 impl Process {
@@ -260,7 +287,13 @@ impl Process {
                 commands.with_label_values(&[name, result]);
             }
         }
+        let upgrades = add(registry, IntCounterVec::new(opts(UPGRADES), &["result"]));
+        for result in ["success", "failure"] {
+            upgrades.with_label_values(&[result]);
+        }
         Self {
+            upgrades,
+            behind: add(registry, IntGauge::with_opts(opts(BEHIND))),
             connections_open: add(registry, IntGaugeVec::new(opts(CONNECTIONS), &["listener"])),
             worker_connections_open: add(registry, IntGaugeVec::new(opts(WORKER_CONNECTIONS), &["worker"])),
             revision: add(registry, IntGauge::with_opts(opts(REVISION))),
@@ -325,9 +358,12 @@ const MEMORY_LEVEL: Named = (
     "crossfade_memory_level",
     "How scarce memory is: 0 there is enough, 1 tight, 2 short: requests are refused.",
 );
+const UPGRADES: Named = ("crossfade_upgrades_total", "Times another process was to take over, by result.");
+const BEHIND: Named =
+    ("crossfade_draining_processes", "Processes that were upgraded and finish what they have in flight.");
 
 /// Every command there is.
-pub const COMMAND_NAMES: [&str; 6] = ["shift", "rollback", "undo", "mode", "reload", "drain"];
+pub const COMMAND_NAMES: [&str; 7] = ["shift", "rollback", "undo", "mode", "reload", "upgrade", "drain"];
 
 /// Why a connection ends before its first request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

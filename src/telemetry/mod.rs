@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod backends;
+pub mod carried;
 pub mod events;
 mod families;
 mod health_events;
@@ -19,3 +20,4 @@ pub mod rates;
 pub mod readings;
 pub mod record;
 pub mod series;
+pub mod upgrade_events;

@@ -37,6 +37,21 @@ struct Pile {
     ended: bool,
     /// How many lines the thread holds that it hasn't written.
     unwritten: usize,
+    lending: Lending,
+}
+
+/// Whose the state directory is.
+#[derive(Debug, Default)]
+enum Lending {
+    /// Ours.
+    #[default]
+    Ours,
+    /// Ours, and somebody else is to have it.
+    Wanted(oneshot::Sender<()>),
+    /// Somebody else's.
+    Lent,
+    /// Ours again; the newest line that is there is waited for.
+    Returned(oneshot::Sender<Option<Line>>),
 }
 
 /// The way back to whoever waits.
@@ -49,6 +64,20 @@ pub(super) struct Taken {
     pub(super) answers: Vec<Answer>,
     /// It is the last.
     pub(super) closed: bool,
+    pub(super) turn: Turn,
+}
+
+/// What happens to the state directory.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// It stays ours.
+    Ours,
+    /// It is to be let go of, once everything is written.
+    Lend(oneshot::Sender<()>),
+    /// It isn't ours.
+    Lent,
+    /// It is ours again: the newest line that is there is waited for.
+    Returned(oneshot::Sender<Option<Line>>),
 }
 
 impl Desk {
@@ -96,7 +125,11 @@ impl Desk {
 
     /// Waits for lines, or for the end, or for the next try.
     pub(super) fn take(&self, retry: Option<Duration>) -> Taken {
-        let idle = |pile: &mut Pile| pile.waiting.is_empty() && !pile.closed;
+        let idle = |pile: &mut Pile| match pile.lending {
+            Lending::Ours => pile.waiting.is_empty() && !pile.closed,
+            Lending::Lent => !pile.closed,
+            Lending::Wanted(_) | Lending::Returned(_) => false,
+        };
         let mut pile = match retry {
             Some(retry) => {
                 let waited = self.changed.wait_timeout_while(self.pile(), retry, idle);
@@ -104,9 +137,43 @@ impl Desk {
             }
             None => self.changed.wait_while(self.pile(), idle).unwrap_or_else(PoisonError::into_inner),
         };
+        let closed = pile.closed;
+        let turn = match std::mem::take(&mut pile.lending) {
+            Lending::Ours => Turn::Ours,
+            Lending::Returned(newest) => Turn::Returned(newest),
+            Lending::Wanted(done) => {
+                pile.lending = Lending::Lent;
+                Turn::Lend(done)
+            }
+            Lending::Lent => {
+                pile.lending = Lending::Lent;
+                return Taken { lines: Vec::new(), answers: Vec::new(), closed, turn: Turn::Lent };
+            }
+        };
         let (lines, answers): (Vec<Line>, _) = pile.waiting.drain(..).unzip();
         pile.unwritten += lines.len();
-        Taken { lines, answers, closed: pile.closed }
+        Taken { lines, answers, closed, turn }
+    }
+
+    /// Has the thread let go of the state directory, once everything is written or can't be.
+    pub(super) fn lend(&self) -> oneshot::Receiver<()> {
+        let (done, is_done) = oneshot::channel();
+        self.pile().lending = Lending::Wanted(done);
+        self.changed.notify_all();
+        is_done
+    }
+
+    /// The thread has let go of it: what isn't written is with whoever has it now.
+    pub(super) fn lent(&self) {
+        self.pile().unwritten = 0;
+    }
+
+    /// Has the thread go on with it, whatever is there by now; the newest line of that.
+    pub(super) fn take_back(&self) -> oneshot::Receiver<Option<Line>> {
+        let (newest, told) = oneshot::channel();
+        self.pile().lending = Lending::Returned(newest);
+        self.changed.notify_all();
+        told
     }
 
     /// The thread says what came of it.

@@ -91,6 +91,19 @@ impl Journal {
         self.desk.close();
     }
 
+    /// Leaves the state directory to another process for a while, once everything is written or can't be. Whether that
+    /// is done within [`JOURNAL_CLOSE`].
+    pub async fn lend(&self) -> bool {
+        matches!(timeout(JOURNAL_CLOSE, self.desk.lend()).await, Ok(Ok(())))
+    }
+
+    /// Goes on with the state directory that was lent; the number of the last revision there, where that is known
+    /// within [`JOURNAL_WAIT`].
+    pub async fn take_back(&self) -> Option<u64> {
+        let newest = timeout(JOURNAL_WAIT, self.desk.take_back()).await.ok()?.ok()??;
+        newest.entry::<serde_json::Value>().map(|entry| entry.record.revision)
+    }
+
     /// Waits for [`JOURNAL_CLOSE`] at the most until everything is written.
     pub fn close(&self) -> Closed {
         self.desk.close();

@@ -329,3 +329,39 @@ async fn two_never_write_one_journal_and_the_second_goes_on_behind_the_first() {
     assert_eq!(new.close(), Closed::Kept);
     assert_eq!(found(&dir), (vec![1, 3], Vec::new()));
 }
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+/// An upgrade that came to nothing: what the new process has written is no stranger's, and the old one goes on.
+#[test]
+fn what_was_lent_is_gone_on_with() {
+    let (_above, dir) = state();
+    let (runtime, (journal, _)) = (runtime(), open(&dir));
+    assert_eq!(runtime.block_on(journal.keep(&entry(1))), Kept::Yes);
+    assert!(runtime.block_on(journal.lend()));
+    let (other, seen) = open(&dir);
+    assert_eq!((seen.entries.len(), seen.trouble.len()), (1, 0), "nobody else has it");
+    assert_eq!(runtime.block_on(other.keep(&entry(2))), Kept::Yes);
+    assert_eq!(other.close(), Closed::Kept);
+    assert_eq!(runtime.block_on(journal.take_back()), Some(2));
+    assert_eq!(runtime.block_on(journal.keep(&entry(3))), Kept::Yes);
+    assert_eq!(journal.close(), Closed::Kept);
+    assert_eq!(found(&dir), (vec![1, 2, 3], Vec::new()));
+}
+
+/// An upgrade that went well.
+#[test]
+fn who_has_lent_it_ends_without_a_word() {
+    let (_above, dir) = state();
+    let (runtime, (journal, _)) = (runtime(), open(&dir));
+    assert_eq!(runtime.block_on(journal.keep(&entry(1))), Kept::Yes);
+    assert!(runtime.block_on(journal.lend()));
+    let (other, _) = open(&dir);
+    assert_eq!(journal.close(), Closed::Kept);
+    assert_eq!(*journal.trouble().borrow(), None);
+    assert_eq!(runtime.block_on(other.keep(&entry(2))), Kept::Yes);
+    assert_eq!(other.close(), Closed::Kept);
+    assert_eq!(found(&dir), (vec![1, 2], Vec::new()));
+}

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use crate::config::limits::JOURNAL_RETRY;
-use crate::control::journal::desk::{Desk, Taken};
+use crate::control::journal::desk::{Desk, Taken, Turn};
 use crate::control::journal::disk::{BROKEN, JOURNAL, Store, StoreError, read};
-use crate::control::journal::line::{Lines, Reading};
+use crate::control::journal::line::{Line, Lines, Reading};
 use crate::telemetry::events::{Event, StateEvent};
 
 /// What was in the state directory at start.
@@ -41,12 +41,24 @@ pub(super) struct Writer {
     growing: bool,
     /// What was there at start was handed on: what comes to light later, nobody serves by.
     started: bool,
+    /// Another process had it, and what that has written is no stranger's.
+    lent: bool,
 }
 
 impl Writer {
     pub(super) fn new(dir: PathBuf, desk: Arc<Desk>) -> Self {
         let (store, lines, unwritten) = (None, Lines::default(), 0);
-        Self { dir, desk, store, lines, unwritten, doubtful: false, growing: false, started: false }
+        Self {
+            dir,
+            desk,
+            store,
+            lines,
+            unwritten,
+            doubtful: false,
+            growing: false,
+            started: false,
+            lent: false,
+        }
     }
 
     /// Sends what was found, then writes what comes, until the desk is closed.
@@ -56,7 +68,18 @@ impl Writer {
         let _ = start.send(self.start());
         loop {
             let retry = self.store.is_none().then_some(JOURNAL_RETRY);
-            let Taken { lines, answers, closed } = self.desk.take(retry);
+            let Taken { lines, answers, closed, turn } = self.desk.take(retry);
+            let lend = match turn {
+                Turn::Ours => None,
+                Turn::Lend(done) => Some(done),
+                Turn::Lent if closed => return,
+                Turn::Lent => continue,
+                Turn::Returned(newest) => {
+                    // Whoever waits may have gone on without.
+                    let _ = newest.send(self.take_back());
+                    None
+                }
+            };
             for line in lines {
                 self.lines.push(line);
                 self.unwritten = self.lines.count().min(self.unwritten + 1);
@@ -66,6 +89,12 @@ impl Writer {
                 self.unwritten = 0;
             }
             self.desk.tell(wrote.map_err(|error| error.to_string()), answers, self.unwritten);
+            if let Some(done) = lend {
+                (self.store, self.lent) = (None, true);
+                self.desk.lent();
+                let _ = done.send(());
+                continue;
+            }
             if closed {
                 // Let go of before anybody hears of the end.
                 return self.store = None;
@@ -94,6 +123,13 @@ impl Writer {
         Start { lines: self.lines.clone(), trouble, is_unread }
     }
 
+    /// Goes on with what another process has left; the newest line of that.
+    fn take_back(&mut self) -> Option<Line> {
+        // What is in the way is told with the next line.
+        let reading = self.attach().ok()?;
+        reading.lines.iter().last().cloned()
+    }
+
     /// Writes what isn't written, and finds out whether the file is still the one that it was.
     fn write(&mut self) -> Result<(), StoreError> {
         let wrote = match self.store.take().filter(Store::is_there) {
@@ -110,14 +146,14 @@ impl Writer {
     /// left alone.
     fn attach(&mut self) -> Result<Reading, StoreError> {
         let (mut store, reading) = Store::open(&self.dir)?;
-        if self.started && reading.lines.newer_than(&self.lines) > 0 {
+        if self.started && !self.lent && reading.lines.newer_than(&self.lines) > 0 {
             return Err(StoreError::Foreign(self.dir.join(JOURNAL)));
         }
         let newer = self.lines.newer_than(&reading.lines);
         let mut lines = reading.lines.clone();
         self.lines.iter().skip(self.lines.count() - newer).for_each(|line| lines.push(line.clone()));
         store.settle(&reading, &lines, newer, self.doubtful)?;
-        self.doubtful = false;
+        (self.doubtful, self.lent) = (false, false);
         self.store = Some(store);
         self.lines = lines;
         Ok(reading)
