@@ -3,7 +3,7 @@
 //! It must never know what is right: that is the tests'.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -22,6 +22,15 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
+/// A verb of the command line, words apart by blanks, to the proxy with this state directory.
+pub(crate) fn say(state: &Path, words: &str) -> Said {
+    let mut command = program();
+    command.args(words.split_whitespace()).arg("--state").arg(state);
+    let done = command.env("USER", "alice").env_remove("SUDO_USER").output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
+    Said { code: done.status.code().expect("it ends"), out: text(&done.stdout), err: text(&done.stderr) }
+}
+
 impl Proxy {
     /// Its state directory.
     pub(crate) fn state(&self) -> PathBuf {
@@ -30,11 +39,7 @@ impl Proxy {
 
     /// A verb of the command line, words apart by blanks, sent by the state directory.
     pub(crate) fn crossfade(&self, words: &str) -> Said {
-        let mut command = program();
-        command.args(words.split_whitespace()).arg("--state").arg(self.state());
-        let done = command.env("USER", "alice").env_remove("SUDO_USER").output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
-        Said { code: done.status.code().expect("it ends"), out: text(&done.stdout), err: text(&done.stderr) }
+        say(&self.state(), words)
     }
 
     /// The same, which has to succeed; standard output.

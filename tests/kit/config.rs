@@ -10,6 +10,7 @@ pub(crate) const DIRECTORY: &str = "@DIRECTORY@";
 /// The text of a configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
+    listen: Option<String>,
     server: String,
     backends: String,
     route: String,
@@ -45,6 +46,12 @@ impl Config {
         self
     }
 
+    /// Instead of a free port of TCP, but for metrics.
+    pub(crate) fn listening(mut self, http: &str) -> Self {
+        self.listen = Some(http.to_owned());
+        self
+    }
+
     /// The keys of the route; without them everything goes to `only`.
     pub(crate) fn route(mut self, keys: &str) -> Self {
         keys.clone_into(&mut self.route);
@@ -67,7 +74,8 @@ impl Config {
     pub(crate) fn text(&self) -> String {
         let workers = if self.server.contains("workers") { "" } else { "workers = 1\n" };
         let route = if self.route.is_empty() { "stable = \"only\"" } else { &self.route };
-        let listen = "http = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"";
+        let http = self.listen.as_deref().unwrap_or("http = \"127.0.0.1:0\"");
+        let listen = format!("{http}\nmetrics = \"127.0.0.1:0\"");
         let Self { server, backends, sections, .. } = self;
         format!(
             "[server]\n{listen}\n{workers}{server}\n{sections}\n{backends}\n[[routes]]\nname = \"web\"\n{route}\n"

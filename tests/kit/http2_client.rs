@@ -97,6 +97,15 @@ impl Http2 {
         })
     }
 
+    /// Whether the proxy takes no further requests on it.
+    pub(crate) fn is_told_to_leave(&mut self) -> bool {
+        let Self { runtime, sender, connection } = self;
+        // What has come already is read.
+        runtime.block_on(tokio::task::yield_now());
+        let ready = runtime.block_on(sender.clone().ready());
+        ready.is_err() || connection.is_finished()
+    }
+
     /// Waits for the proxy to close; how it did.
     pub(crate) fn ended(self) -> Result<(), Error> {
         let Self { runtime, sender, connection } = self;

@@ -13,6 +13,7 @@ pub(crate) mod http2;
 pub(crate) mod http2_client;
 pub(crate) mod message;
 pub(crate) mod proxy;
+pub(crate) mod succession;
 pub(crate) mod visitor;
 pub(crate) mod websocket;
 

@@ -54,6 +54,7 @@ impl Proxy {
     pub(crate) fn restart(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.kill_followers();
         let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
         let path = directory.path().join("crossfade.toml");
         Self::start_in(directory, &path)
@@ -85,8 +86,9 @@ impl Proxy {
         Self::start_by(program(), directory, path)
     }
 
-    fn start_by(mut command: Command, directory: TempDir, path: &Path) -> Self {
-        let mut child = command
+    /// The same by `program`, with what is set of it already.
+    pub(crate) fn start_by(mut program: Command, directory: TempDir, path: &Path) -> Self {
+        let mut child = program
             .args(["run", "--config"])
             .arg(path)
             .stdout(Stdio::piped())
@@ -227,6 +229,11 @@ impl Proxy {
         assert!(sent.unwrap().success(), "the signal is sent");
     }
 
+    /// Its exit code, if it has ended by itself.
+    pub(crate) fn try_exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|status| status.code().expect("it ends by itself"))
+    }
+
     /// Waits for it to end by itself; its exit code.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let since = Instant::now();
@@ -238,6 +245,12 @@ impl Proxy {
             }
         }
         self.child.wait().unwrap().code().expect("it ends by itself")
+    }
+
+    /// Whoever followed it is in its group, where it had one of its own.
+    fn kill_followers(&self) {
+        let group = format!("kill -KILL -{} 2>/dev/null", self.pid());
+        let _ = Command::new("sh").args(["-c", &group]).status();
     }
 
     /// Asks it to end and waits for that; its exit code.
@@ -252,6 +265,7 @@ impl Drop for Proxy {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.kill_followers();
         if !std::thread::panicking() {
             let panicked = self.events.try_iter().find(|line| line.contains("panicked"));
             assert_eq!(panicked, None, "the proxy panicked");
