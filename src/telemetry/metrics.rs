@@ -24,6 +24,7 @@ use super::loads::{Carried, Loads};
 use super::orders::Orders;
 pub use super::pairs::Share;
 use super::pairs::{NONE, Pairs};
+use super::process;
 use super::rates::{self, Pair};
 use super::series::{BOUNDS, Tally};
 pub use super::series::{InFlight, MethodLabel, Reasons, Series};
@@ -273,94 +274,48 @@ struct Process {
 impl Process {
     fn new(registry: &Registry) -> Self {
         let opts = |(name, help): Named| Opts::new(name, help);
-        let reloads = add(registry, IntCounterVec::new(opts(RELOADS), &["result"]));
+        let reloads = add(registry, IntCounterVec::new(opts(process::RELOADS), &["result"]));
         for result in ["success", "failure"] {
             reloads.with_label_values(&[result]);
         }
-        let refused_connections = add(registry, IntCounterVec::new(opts(REFUSED), &["reason"]));
+        let refused_connections = add(registry, IntCounterVec::new(opts(process::REFUSED), &["reason"]));
         for reason in RefusedConnection::ALL {
             refused_connections.with_label_values(&[reason.as_str()]);
         }
-        let commands = add(registry, IntCounterVec::new(opts(COMMANDS), &["command", "result"]));
+        let commands = add(registry, IntCounterVec::new(opts(process::COMMANDS), &["command", "result"]));
         for name in COMMAND_NAMES {
             for result in ["applied", "refused"] {
                 commands.with_label_values(&[name, result]);
             }
         }
-        let upgrades = add(registry, IntCounterVec::new(opts(UPGRADES), &["result"]));
+        let upgrades = add(registry, IntCounterVec::new(opts(process::UPGRADES), &["result"]));
         for result in ["success", "failure"] {
             upgrades.with_label_values(&[result]);
         }
         Self {
             upgrades,
-            behind: add(registry, IntGauge::with_opts(opts(BEHIND))),
-            connections_open: add(registry, IntGaugeVec::new(opts(CONNECTIONS), &["listener"])),
-            worker_connections_open: add(registry, IntGaugeVec::new(opts(WORKER_CONNECTIONS), &["worker"])),
-            revision: add(registry, IntGauge::with_opts(opts(REVISION))),
+            behind: add(registry, IntGauge::with_opts(opts(process::BEHIND))),
+            connections_open: add(registry, IntGaugeVec::new(opts(process::CONNECTIONS), &["listener"])),
+            worker_connections_open: add(
+                registry,
+                IntGaugeVec::new(opts(process::WORKER_CONNECTIONS), &["worker"]),
+            ),
+            revision: add(registry, IntGauge::with_opts(opts(process::REVISION))),
             reloads,
-            last_reload_successful: add(registry, IntGauge::with_opts(opts(LAST_RELOAD_SUCCESSFUL))),
-            last_reload_success: add(registry, Gauge::with_opts(opts(LAST_RELOAD_SUCCESS))),
-            access_log_dropped: add(registry, IntCounter::with_opts(opts(ACCESS_LOG_DROPPED))),
-            panics: add(registry, IntCounter::with_opts(opts(PANICS))),
-            certificate_expiry: add(registry, GaugeVec::new(opts(CERTIFICATE_EXPIRY), &["name"])),
+            last_reload_successful: add(registry, IntGauge::with_opts(opts(process::LAST_RELOAD_SUCCESSFUL))),
+            last_reload_success: add(registry, Gauge::with_opts(opts(process::LAST_RELOAD_SUCCESS))),
+            access_log_dropped: add(registry, IntCounter::with_opts(opts(process::ACCESS_LOG_DROPPED))),
+            panics: add(registry, IntCounter::with_opts(opts(process::PANICS))),
+            certificate_expiry: add(registry, GaugeVec::new(opts(process::CERTIFICATE_EXPIRY), &["name"])),
             refused_connections,
             commands,
-            overrides: add(registry, GaugeVec::new(opts(OVERRIDES), &["route"])),
-            state_kept: add(registry, IntGauge::with_opts(opts(STATE_KEPT))),
-            memory_limit: add(registry, IntGauge::with_opts(opts(MEMORY_LIMIT))),
-            memory_level: add(registry, IntGauge::with_opts(opts(MEMORY_LEVEL))),
+            overrides: add(registry, GaugeVec::new(opts(process::OVERRIDES), &["route"])),
+            state_kept: add(registry, IntGauge::with_opts(opts(process::STATE_KEPT))),
+            memory_limit: add(registry, IntGauge::with_opts(opts(process::MEMORY_LIMIT))),
+            memory_level: add(registry, IntGauge::with_opts(opts(process::MEMORY_LEVEL))),
         }
     }
 }
-
-const CONNECTIONS: Named =
-    ("crossfade_connections_open", "Visitors' connections that are open now, by listening address.");
-const WORKER_CONNECTIONS: Named =
-    ("crossfade_worker_connections_open", "Visitors' connections that are open now, by worker thread.");
-const REVISION: Named = ("crossfade_revision", "Number of the configuration snapshot that serves now.");
-const RELOADS: Named =
-    ("crossfade_config_reloads_total", "Times the configuration was read anew, by result.");
-const LAST_RELOAD_SUCCESSFUL: Named = (
-    "crossfade_config_last_reload_successful",
-    "1 if the configuration was accepted when last read, else 0.",
-);
-const LAST_RELOAD_SUCCESS: Named = (
-    "crossfade_config_last_reload_success_timestamp_seconds",
-    "When the configuration was last accepted, in seconds since 1970.",
-);
-const ACCESS_LOG_DROPPED: Named = (
-    "crossfade_access_log_dropped_total",
-    "Access records lost because the log's target was too slow or refused them.",
-);
-const PANICS: Named = ("crossfade_panics_total", "Panics; each ended no more than one connection.");
-const CERTIFICATE_EXPIRY: Named = (
-    "crossfade_certificate_expiry_timestamp_seconds",
-    "When a certificate that is served ends, in seconds since 1970, by its first name.",
-);
-const REFUSED: Named =
-    ("crossfade_refused_connections_total", "Visitors' connections closed before a request, by reason.");
-
-const COMMANDS: Named = (
-    "crossfade_commands_total",
-    "Commands of people, dry runs aside, by what was asked and what came of it.",
-);
-const OVERRIDES: Named = (
-    "crossfade_override_timestamp_seconds",
-    "Since when commands have a route differ from the file, in seconds since 1970.",
-);
-const STATE_KEPT: Named =
-    ("crossfade_state_kept", "1 if a restart would find every change again, 0 if some would be forgotten.");
-const MEMORY_LIMIT: Named = (
-    "crossfade_memory_limit_bytes",
-    "Memory that there may be, by configuration, cgroup or machine; 0 for any.",
-);
-const MEMORY_LEVEL: Named = (
-    "crossfade_memory_level",
-    "How scarce memory is: 0 there is enough, 1 tight, 2 short: requests are refused.",
-);
-const UPGRADES: Named = ("crossfade_upgrades_total", "Times another process was to take over, by result.");
-const BEHIND: Named =
-    ("crossfade_draining_processes", "Processes that were upgraded and finish what they have in flight.");
 
 /// Every command there is.
 pub const COMMAND_NAMES: [&str; 7] = ["shift", "rollback", "undo", "mode", "reload", "upgrade", "drain"];

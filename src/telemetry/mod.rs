@@ -15,6 +15,7 @@ pub mod loads;
 pub mod metrics;
 pub mod orders;
 mod pairs;
+mod process;
 pub mod queue;
 pub mod rates;
 pub mod readings;
