@@ -71,7 +71,7 @@ const CONNECT: Named = (
 );
 const UP: Named = (
     "crossfade_backend_up",
-    "1 if the backend has an endpoint fit for requests: not failing its probes, ejected or unreachable; else 0.",
+    "1 if at least one of the endpoints of the backend is fit for requests, 0 if none is.",
 );
 const USABLE: Named = ("crossfade_endpoints_usable", "Endpoints of the backend that are fit for requests.");
 const EJECTIONS: Named = (

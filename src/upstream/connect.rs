@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_this_machine_lacks_is_no_backends_failure() {
-        let of = |errno: Errno| ConnectError::Tcp(Arc::new(io::Error::from(errno)));
+        let of = |errno: Errno| ConnectError::of_tcp(io::Error::from(errno));
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL] {
             assert!(of(errno).is_our_own(), "{errno}");
         }
