@@ -5,7 +5,7 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::config::limits::{DESCRIPTORS_LATER, DESCRIPTORS_WORKER};
+use crate::config::limits::{DESCRIPTORS_LATER, DESCRIPTORS_UPSTREAM, DESCRIPTORS_WORKER};
 use crate::upstream::descriptors::kept;
 pub(super) use crate::upstream::descriptors::limit;
 
@@ -26,7 +26,8 @@ pub(super) fn for_visitors(workers: usize, listeners: usize) -> usize {
 }
 
 fn divided(limit: usize, used: usize) -> usize {
-    (limit.saturating_sub(kept(limit)).saturating_sub(used) / 2).max(1)
+    let left = limit.saturating_sub(kept(limit)).saturating_sub(used);
+    (left / 2).max(left.saturating_sub(DESCRIPTORS_UPSTREAM)).max(1)
 }
 
 #[cfg(test)]
@@ -34,8 +35,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_what_is_left_is_for_visitors_and_at_least_one() {
+    fn half_of_what_is_left_is_for_visitors_or_more_where_there_are_many() {
         assert_eq!(divided(1024, 24), (1024 - 64 - 24) / 2);
+        assert_eq!(divided(20_000, 100), 20_000 - 256 - 100 - DESCRIPTORS_UPSTREAM);
         assert_eq!((divided(64, 20), divided(20, 20)), (14, 1));
     }
 }

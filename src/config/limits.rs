@@ -7,7 +7,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+mod acme;
 pub mod health;
+
+pub use acme::*;
 
 /// Bounds on sizes and counts. Defaults suit a machine with 256 MB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,6 +293,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub const DESCRIPTORS_KEPT_PART: usize = 16;
 /// … and no fewer or more than these: all connections that [`ADMIN_CONNECTIONS`] allows, where there is plenty.
 pub const DESCRIPTORS_KEPT: RangeInclusive<usize> = 16..=256;
+/// Descriptors that connections to backends need at most, where half would be more: two backends with all that
+/// `max_in_flight` lets through by default, twice. Idle visitors need none.
+pub const DESCRIPTORS_UPSTREAM: usize = 4096;
 /// Descriptors that the process opens after it has divided them: watches, the admin API's socket, files in between.
 pub const DESCRIPTORS_LATER: usize = 8;
 /// Descriptors that a worker has of its own: what its runtime waits by.
@@ -475,31 +481,6 @@ pub const PREFIX_SIZE: usize = 256;
 pub const HOST_SIZE: usize = 254;
 /// Bytes of a request id that is kept: twice what any tracer makes.
 pub const REQUEST_ID_SIZE: usize = 128;
-
-/// `[acme] directory` unless said: Let's Encrypt, which issues to everybody.
-pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
-/// Names in one certificate: Let's Encrypt's own bound.
-pub const ACME_DOMAINS: usize = 100;
-/// How long the certificate authority may take for one answer, connecting included.
-pub const ACME_REQUEST: Duration = Duration::from_secs(30);
-/// Bytes of one of its answers: the longest, a chain of certificates, has a few KiB.
-pub const ACME_ANSWER: usize = 256 * 1024;
-/// How long it may take to look at our proofs, and then to sign: minutes on a bad day.
-pub const ACME_WAIT: Duration = Duration::from_mins(2);
-/// How long a whole order may take, with a hundred names.
-pub const ACME_ORDER: Duration = Duration::from_mins(15);
-/// The pause after the first order that failed; it doubles with each further one.
-pub const ACME_RETRY: Duration = Duration::from_mins(1);
-/// … up to this: a failing authority is asked four times a day.
-pub const ACME_RETRY_MOST: Duration = Duration::from_hours(6);
-/// The clock is looked at this often, since a machine may sleep, or be set right.
-pub const ACME_LOOK: Duration = Duration::from_hours(1);
-/// Between two questions for the renewal window (RFC 9773 section 4.3), whatever the authority says: at least …
-pub const ACME_WINDOW_LEAST: Duration = Duration::from_mins(1);
-/// … at most …
-pub const ACME_WINDOW_MOST: Duration = Duration::from_hours(24);
-/// … and where it says nothing of use.
-pub const ACME_WINDOW: Duration = Duration::from_hours(6);
 
 /// How long a command waits for the proxy's answer: a change is live within milliseconds, a name that can't be looked
 /// up takes it two seconds, and nobody waits longer at 2 a.m.

@@ -108,8 +108,7 @@ impl Controller {
     pub async fn start(beginning: Beginning, outlets: Outlets) -> Result<Self, RegistryError> {
         let Beginning { config, file, history, mut overrides, mut registry, follows } = beginning;
         let started_with = (config.server.clone(), config.access_log.clone(), config.state_dir.clone());
-        let before = history.back().map(|last| last.revision).max(follows);
-        let revision = before.map_or(1, |before| before + 1);
+        let revision = history.back().map(|last| last.revision).max(follows).unwrap_or_default() + 1;
         let lifted = overrides.lift_for(&config);
         let snapshot = Arc::new(Snapshot::compile(overrides.laid_on(&config), revision, &mut registry)?);
         resolve_new(Arc::clone(&snapshot)).await;

@@ -136,10 +136,13 @@ async fn in_the_clear(mut socket: Socket, mut read: BytesMut, due: Instant) -> i
         if seen == PREFACE.len() {
             return Ok(Spoken::Http2(Prefixed { prefix: read.freeze(), socket }));
         }
-        // Who connects ahead of need, as browsers do, costs no buffer.
-        socket.readable().await?;
-        read.reserve(READ_BUFFER);
-        match timeout_at(due, socket.read_buf(&mut read)).await {
+        let reading = async {
+            // Who connects ahead of need, as browsers do, costs no buffer.
+            socket.readable().await?;
+            read.reserve(READ_BUFFER);
+            socket.read_buf(&mut read).await
+        };
+        match timeout_at(due, reading).await {
             Ok(Err(error)) => return Err(error),
             Ok(Ok(1..)) => {}
             Err(late) if read.is_empty() => return Err(late.into()),

@@ -37,11 +37,15 @@ fn idle_connections_rest_and_are_served_as_before() {
     let warm: Vec<Visitor> = (0..50).map(|_| proxy.visit()).collect();
     drop(warm);
     let before = proxy.memory();
-    let mut visitors: Vec<Visitor> = (0..300).map(|_| proxy.visit()).collect();
+    let mut visitors: Vec<Visitor> = (0..1000).map(|_| proxy.visit()).collect();
     for visitor in &mut visitors {
         assert_eq!(visitor.get("/").text(), "here");
     }
-    wait_until("they rest", || proxy.memory().saturating_sub(before) / 300 < RESTING);
+    wait_until("they rest", || {
+        let each = proxy.memory().saturating_sub(before) / 1000;
+        println!("an idle connection: {each} bytes");
+        each < RESTING
+    });
     for (number, visitor) in visitors.iter_mut().enumerate() {
         match number % 3 {
             0 => assert_eq!(visitor.get("/").text(), "here"),
