@@ -233,6 +233,8 @@ pub const JOURNAL_OPEN: Duration = Duration::from_secs(5);
 pub const JOURNAL_WAIT: Duration = Duration::from_secs(2);
 /// What couldn't be written is tried again this often.
 pub const JOURNAL_RETRY: Duration = Duration::from_secs(2);
+/// How long an upgrade waits for the disk before anything is handed over: commands wait as long, visitors don't.
+pub const JOURNAL_LEND: Duration = Duration::from_secs(6);
 /// How long the end waits for what isn't written yet.
 pub const JOURNAL_CLOSE: Duration = Duration::from_secs(2);
 /// How often the admin API's socket and token are looked after, where they couldn't be had or were removed.

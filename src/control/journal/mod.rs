@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::config::limits::{JOURNAL_CLOSE, JOURNAL_OPEN, JOURNAL_WAIT};
+use crate::config::limits::{JOURNAL_CLOSE, JOURNAL_LEND, JOURNAL_OPEN, JOURNAL_WAIT};
 use crate::control::journal::desk::Desk;
 use crate::control::journal::line::Line;
 use crate::control::journal::writer::{Start, Writer};
@@ -92,9 +92,9 @@ impl Journal {
     }
 
     /// Leaves the state directory to another process for a while, once everything is written or can't be. Whether that
-    /// is done within [`JOURNAL_CLOSE`].
+    /// is done within [`JOURNAL_LEND`].
     pub async fn lend(&self) -> bool {
-        matches!(timeout(JOURNAL_CLOSE, self.desk.lend()).await, Ok(Ok(())))
+        matches!(timeout(JOURNAL_LEND, self.desk.lend()).await, Ok(Ok(())))
     }
 
     /// Goes on with the state directory that was lent; the number of the last revision there, where that is known
