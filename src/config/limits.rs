@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod acme;
 pub mod health;
+pub mod overload;
 
 pub use acme::*;
 
@@ -56,8 +57,8 @@ impl Default for Limits {
 /// How much a backend is asked at a time, over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// Requests that it works on. 1024: more than one copy of an app answers at a time, and a bound on what a stampede
-    /// makes it hold.
+    /// Requests that it works on, none of them slow for its visitor's sake. 1024: more than one copy of an app answers
+    /// at a time, and a bound on what a stampede makes it hold.
     pub in_flight: usize,
     /// Requests beyond those that wait for their turn; 0 means none. 256: what a backend answers within moments.
     pub queue: usize,
@@ -372,32 +373,6 @@ pub const RETRIES_PER_SECOND: f64 = 3.0;
 pub const RETRIES_MOST: f64 = 256.0;
 /// Attempts of one request: the first, and those that follow a connection the backend had just closed.
 pub const ATTEMPTS: u32 = 3;
-/// Who waits for a backend looks this often whether another worker has given a place free; its own tells at once.
-pub const QUEUE_LOOK: Duration = Duration::from_millis(5);
-/// A worker leaves a free place to another whose first in the queue came so much earlier than its own,
-pub const QUEUE_LENIENCE: Duration = Duration::from_millis(10);
-/// … but not more often than this in a row: the other may be busy, and the place lies idle meanwhile.
-pub const QUEUE_PASSES: u8 = 2;
-/// Seconds after which who was shed is asked to come again (`Retry-After`), by chance, so that not all do at once.
-pub const SHED_RETRY: RangeInclusive<u64> = 1..=4;
-/// A bound that adapts is looked at this often: some answers of a busy backend, and soon enough.
-pub const ADAPTIVE_LOOK: Duration = Duration::from_millis(100);
-/// It begins with so many requests at a time, and doubles in two looks while answers come in time.
-pub const ADAPTIVE_START: f64 = 32.0;
-/// It never goes below so many: fewer at a time say nothing of how much a backend has to do.
-pub const ADAPTIVE_LEAST: f64 = 8.0;
-/// Answers that a decision takes at least,
-pub const ADAPTIVE_ANSWERS: u64 = 20;
-/// … within this time: a mean over minutes is of no moment.
-pub const ADAPTIVE_STALE: Duration = Duration::from_secs(10);
-/// What is usual is learned for so long at first, or for three answers' time.
-pub const ADAPTIVE_LEARNING: Duration = Duration::from_millis(500);
-/// How often a full backend gets less to do for a moment, to see whether that makes it faster:
-pub const ADAPTIVE_PROBE: Duration = Duration::from_secs(10);
-/// … this part of it, which leaves a good bound's backend idle for some hundredths of that time.
-pub const ADAPTIVE_PROBE_TO: f64 = 0.35;
-/// Answers may take so much longer than with little to do. Twice: as long in the backend's own queue as in its work.
-pub const ADAPTIVE_TOLERANCE: f64 = 2.0;
 /// Records waiting for the access log's writer, in chunks of a worker's buffer; what doesn't fit is counted
 /// and dropped.
 pub const ACCESS_LOG_QUEUE: usize = 256;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::config::limits::ADAPTIVE_LOOK;
+use crate::config::limits::overload::ADAPTIVE_LOOK;
 use crate::snapshot::publish::Published;
 use crate::telemetry::loads::Carried;
 use crate::upstream::adaptive::Adaptive;

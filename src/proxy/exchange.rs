@@ -57,7 +57,7 @@ pub struct Exchange {
     location: Option<HeaderValue>,
     client: IpAddr,
     place: Option<Place>,
-    /// Its place at the backend, as long as that works on it.
+    /// Its place at the backend, until that answers.
     permit: Option<Permit>,
     upload: Option<Rc<UploadState>>,
     status: u16,
@@ -175,6 +175,21 @@ impl Exchange {
         }
     }
 
+    /// Whether its place is another's, until its visitor has sent all of it.
+    pub fn is_paused(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::is_paused)
+    }
+
+    /// While the backend waits for the visitor, its place is another's.
+    pub fn counts_or_pauses(&self) {
+        let (Some(permit), Some(upload)) = (&self.permit, &self.upload) else { return };
+        if upload.ended().is_some() {
+            permit.resumes();
+        } else if upload.is_awaited() {
+            permit.pauses();
+        }
+    }
+
     /// Where it goes at once, since its backend is known to be down: as it would if it couldn't be reached. Nothing
     /// where the other one is down as well, or nobody but its own backend will do.
     pub fn leaves_out(&mut self) -> Option<BackendIndex> {
@@ -226,7 +241,8 @@ impl Exchange {
         let took = self.started.elapsed();
         self.first_byte = Some(took);
         self.series().first_byte(took);
-        match (&self.permit, self.sent_by()) {
+        // How long the rest takes is for the visitor to say, who may read as slowly as they like.
+        match (self.permit.take(), self.sent_by()) {
             (Some(permit), Some(sent)) if status.is_server_error() => permit.unanswered(sent),
             (Some(permit), Some(sent)) => permit.answered(sent),
             _ => {}
@@ -294,7 +310,6 @@ impl Exchange {
     /// The response is whole.
     pub fn complete(&mut self) {
         self.whole = true;
-        self.leaves();
     }
 
     /// Whether its visitor speaks HTTP/1.

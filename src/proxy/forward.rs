@@ -4,7 +4,6 @@
 //! request to a connection that the backend had just closed.
 
 use std::borrow::Cow;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -26,6 +24,7 @@ use crate::proxy::gate;
 use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
 use crate::proxy::retry::{Attempt, Fate, Repeat, had_its_chance, may_follow, may_leave};
+use crate::proxy::sending::{Failed, send};
 use crate::proxy::shed::Shed;
 use crate::proxy::view::{BackendView, View};
 use crate::proxy::{verdict, wire};
@@ -370,44 +369,6 @@ fn copy_of(request: &Request<Upload>, most: usize) -> Request<Upload> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
-}
-
-type Failed = TrySendError<Request<Upload>>;
-
-/// One attempt. The outer error ends the exchange, the inner one may be followed by another attempt.
-async fn send(
-    exchange: &Exchange,
-    lease: &mut Lease,
-    request: Request<Upload>,
-    backend: &Backend,
-    patience: Patience,
-    prelude: &Prelude,
-) -> Result<Result<Response<Incoming>, Failed>, Error> {
-    let mut sending = pin!(lease.send(request));
-    let limit = backend.timeouts.first_byte;
-    let sent = Instant::now();
-    let mut timer = pin!(tokio::time::sleep_until((sent + limit).min(exchange.deadline())));
-    loop {
-        tokio::select! {
-            biased;
-            outcome = &mut sending => return Ok(outcome),
-            () = prelude.is_over() => return Err(Error::Backend(Failure::BadResponse)),
-            () = &mut timer => {}
-        }
-        let now = Instant::now();
-        if now >= exchange.deadline() {
-            return Err(Error::Backend(Failure::RequestTimeout));
-        }
-        // While the visitor still sends, the backend has nothing to answer; the upload has a deadline of its
-        // own.
-        let since = exchange.upload().map_or(Some(sent), |upload| upload.ended());
-        let due = since.map_or(now, |since| since.max(sent)) + limit;
-        let due = patience.end(exchange.upload()).map_or(due, |end| end.min(due));
-        if since.is_some() && now >= due {
-            return Err(Error::Backend(Failure::FirstByteTimeout));
-        }
-        timer.as_mut().reset(due.min(exchange.deadline()));
-    }
 }
 
 /// Whether the same backend gets it again.

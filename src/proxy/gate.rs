@@ -1,7 +1,8 @@
 //! The gate before a backend: so many requests at a time go through, so many wait in order, the rest is shed at once.
 //!
-//! `proxy::forward` enters it before the first attempt at a backend; the permit rides in the exchange and lets the next
-//! in when it is dropped. With no queue it costs one atomic step each way. It must never let anybody overtake on its
+//! `proxy::forward` enters it before the first attempt at a backend. The permit rides in the exchange until the head of
+//! the response; when it is dropped, and while an upload waits for its visitor, the next is let in: a slow visitor must
+//! never shut others out. With no queue it costs one atomic step each way. It must never let anybody overtake on its
 //! worker, nor forget who waits: a waiter who leaves in whatever way leaves the queue with it.
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::limits::{Capacity, QUEUE_LOOK};
+use crate::config::limits::Capacity;
+use crate::config::limits::overload::QUEUE_LOOK;
 use crate::config::model::BackendIndex;
 use crate::proxy::error::Error;
 use crate::proxy::exchange::Exchange;
@@ -101,7 +103,7 @@ impl Gate {
 
     fn permit(self: &Rc<Self>) -> Permit {
         let since = self.capacity.get().adaptive.then(Instant::now);
-        Permit { gate: Rc::clone(self), since: Cell::new(since) }
+        Permit { gate: Rc::clone(self), since: Cell::new(since), paused: Cell::new(false) }
     }
 
     fn most(&self) -> usize {
@@ -137,6 +139,8 @@ pub struct Permit {
     gate: Rc<Gate>,
     /// When it was given, if it matters.
     since: Cell<Option<Instant>>,
+    /// Whether somebody else may have the place.
+    paused: Cell<bool>,
 }
 
 impl Permit {
@@ -154,6 +158,25 @@ impl Permit {
         }
     }
 
+    /// The backend waits for the visitor: the place is another's.
+    pub fn pauses(&self) {
+        if !self.paused.replace(true) {
+            self.gate.release();
+        }
+    }
+
+    /// The backend has all of it, and works on it whether there is a place or not.
+    pub fn resumes(&self) {
+        if self.paused.replace(false) {
+            self.gate.load.enter_anyway();
+        }
+    }
+
+    /// Whether the place is another's.
+    pub fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
     /// How long it took, for once.
     fn took(&self, sent: Option<Instant>) -> Option<Duration> {
         let since = self.since.take()?;
@@ -163,7 +186,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.release();
+        if !self.paused.get() {
+            self.gate.release();
+        }
     }
 }
 

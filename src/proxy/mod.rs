@@ -23,6 +23,7 @@ pub mod refusal;
 pub mod relay;
 pub mod reply;
 pub mod retry;
+pub mod sending;
 pub mod shed;
 pub mod tunnel;
 pub mod verdict;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::config::limits::{MAINTENANCE_RETRY, MEMORY_RETRY, SHED_RETRY};
+use crate::config::limits::overload::SHED_RETRY;
+use crate::config::limits::{MAINTENANCE_RETRY, MEMORY_RETRY};
 use crate::headers::names;
 use crate::proxy::answer::Answer;
 use crate::proxy::error::Error;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::config::limits::{
+use crate::config::limits::overload::{
     ADAPTIVE_ANSWERS, ADAPTIVE_LEARNING, ADAPTIVE_LEAST, ADAPTIVE_PROBE, ADAPTIVE_PROBE_TO, ADAPTIVE_STALE,
     ADAPTIVE_START, ADAPTIVE_TOLERANCE,
 };

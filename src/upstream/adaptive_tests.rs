@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
 
 use super::*;
-use crate::config::limits::ADAPTIVE_LOOK;
+use crate::config::limits::overload::ADAPTIVE_LOOK;
 use crate::upstream::load::Load;
 
 const SECOND: u64 = 1_000_000;

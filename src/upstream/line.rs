@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::limits::{QUEUE_LENIENCE, QUEUE_PASSES};
+use crate::config::limits::overload::{QUEUE_LENIENCE, QUEUE_PASSES};
 use crate::upstream::load::Load;
 
 /// A place in the queue.
@@ -97,7 +97,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::config::limits::QUEUE_LOOK;
+    use crate::config::limits::overload::QUEUE_LOOK;
     use crate::upstream::load::{Count, Entry};
 
     /// Several workers before one backend. `W` is when somebody came.

@@ -69,6 +69,11 @@ impl Load {
         entry
     }
 
+    /// One that has left is in flight again, be there a place or not.
+    pub fn enter_anyway(&self) {
+        self.word.fetch_add(1, Relaxed);
+    }
+
     /// One that waited is in flight, if there is a place.
     pub fn take(&self, most: usize) -> bool {
         self.step(|Count { in_flight, waiting }| {
@@ -231,6 +236,10 @@ mod tests {
         load.give_up();
         load.release();
         assert_eq!(load.count(), Count { in_flight: 0, waiting: 0 });
+        // What comes back fills its place, and more than there is.
+        (0..2).for_each(|_| load.enter_anyway());
+        assert_eq!((load.count().in_flight, load.enter(1, 0)), (2, Entry::Full));
+        (0..2).for_each(|_| load.release());
         assert_eq!((load.enter(1, 0), load.enter(1, 0)), (Entry::In, Entry::Full), "no queue at all");
     }
 

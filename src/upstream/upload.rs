@@ -170,6 +170,8 @@ pub struct UploadState {
     ended: Cell<Option<Instant>>,
     fault: Cell<Option<UploadFault>>,
     converses: Cell<bool>,
+    awaited: Cell<bool>,
+    over: Notify,
 }
 
 impl UploadState {
@@ -181,6 +183,18 @@ impl UploadState {
     /// When hyper took its last byte from us.
     pub fn ended(&self) -> Option<Instant> {
         self.ended.get()
+    }
+
+    /// Waits for that.
+    pub async fn ends(&self) {
+        if self.ended.get().is_none() {
+            self.over.notified().await;
+        }
+    }
+
+    /// Whether the visitor was waited for when it was last looked at.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.get()
     }
 
     /// The answer has begun: what both say from now on is a conversation, as gRPC has them, and may be slow.
@@ -290,6 +304,7 @@ struct Streaming {
 
 impl Streaming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        self.state.awaited.set(false);
         if let Some(gate) = &mut self.gate {
             std::task::ready!(gate.as_mut().poll(cx));
             self.gate = None;
@@ -308,7 +323,10 @@ impl Streaming {
                 self.end();
                 Poll::Ready(None)
             }
-            Poll::Pending => self.stall.poll(cx).map(|()| Some(Err(self.fail(UploadFault::Stalled)))),
+            Poll::Pending => {
+                self.state.awaited.set(true);
+                self.stall.poll(cx).map(|()| Some(Err(self.fail(UploadFault::Stalled))))
+            }
         }
     }
 
@@ -359,6 +377,7 @@ impl Streaming {
 
     fn end(&self) {
         self.state.ended.set(Some(Instant::now()));
+        self.state.over.notify_waiters();
     }
 }
 

@@ -214,6 +214,91 @@ fn a_websocket_takes_a_place_until_it_is_open_and_no_longer() {
     assert_eq!(first.response().status(), 200);
 }
 
+/// Seen with 1500 uploads that stood still after their first byte: everybody else got 503.
+#[test]
+fn visitors_who_take_their_time_with_a_body_shut_nobody_out() {
+    let backend = Backend::answering(ok("here"));
+    let proxy = Proxy::start(&bounded(&backend, "max_in_flight = 4\nmax_queue = 30"));
+    let mut slow: Vec<Visitor> = (0..30).map(|_| uploading(&proxy, "half")).collect();
+    let mut normal = proxy.visit();
+    (0..20).for_each(|_| assert_eq!(normal.get("/").status(), 200));
+    slow.iter_mut().for_each(|visitor| assert!(visitor.send("half")));
+    for visitor in &mut slow {
+        assert_eq!(visitor.response().text(), "here", "each is served once it is whole");
+    }
+    assert_eq!((proxy.metric(WAITING, &[]), proxy.metric(SHED, &[])), (0.0, 0.0));
+}
+
+/// A visitor with a POST whose body has come so far, of eight bytes.
+fn uploading(proxy: &Proxy, body: &str) -> Visitor {
+    let mut visitor = proxy.visit();
+    visitor.send(format!("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n{body}"));
+    visitor
+}
+
+#[test]
+fn an_upload_that_was_slow_counts_again_when_it_is_whole() {
+    let backend = holding();
+    let proxy = Proxy::start(&bounded(&backend, "max_in_flight = 1\nmax_queue = 1"));
+    let mut slow = uploading(&proxy, "half");
+    let mut other = asking(&proxy, "/1");
+    assert_eq!(backend.next().target(), "/1", "its place is another's meanwhile");
+    slow.send("half");
+    assert_eq!(backend.next().target(), "/up");
+    backend.go_on();
+    backend.go_on();
+    assert_eq!((slow.response().status(), other.response().status()), (200, 200));
+    let mut slow = uploading(&proxy, "half");
+    let mut other = asking(&proxy, "/2");
+    assert_eq!(backend.next().target(), "/2");
+    backend.go_on();
+    assert_eq!(other.response().status(), 200);
+    slow.send("half");
+    assert_eq!(backend.next().target(), "/up");
+    let mut late = waiting(&proxy, "/3", 1.0);
+    is_shed(&mut asking(&proxy, "/4"), "overloaded");
+    backend.go_on();
+    assert_eq!(slow.response().status(), 200);
+    assert_eq!(backend.next().target(), "/3");
+    backend.go_on();
+    assert_eq!(late.response().status(), 200);
+}
+
+/// Seen with as many event streams as there were places: nobody else got in before one ended.
+#[test]
+fn what_streams_takes_no_place_from_anybody_nor_does_who_reads_slowly() {
+    let backend = Backend::start(|mut peer| {
+        while let Some(request) = peer.request() {
+            match request.target() {
+                "/events" => {
+                    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nping\r\n");
+                    peer.await_word();
+                }
+                "/large" => {
+                    peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
+                    peer.send(vec![b'x'; LARGE]);
+                }
+                _ => {
+                    peer.send(ok(""));
+                }
+            }
+        }
+    });
+    let proxy = Proxy::start(&bounded(&backend, "max_in_flight = 1\nmax_queue = 0"));
+    let mut open = Vec::new();
+    for path in ["/events", "/large", "/events", "/large"] {
+        let mut visitor = asking(&proxy, path);
+        assert_eq!(visitor.head().status(), 200, "{path}");
+        open.push(visitor);
+        assert_eq!(proxy.get("/").status(), 200);
+    }
+    assert_eq!(proxy.metric("crossfade_requests_in_flight", &[]), 4.0, "they run on");
+    assert_eq!(proxy.metric(SHED, &[]), 0.0);
+}
+
+/// More bytes than the kernel keeps.
+const LARGE: usize = 16 * 1024 * 1024;
+
 #[test]
 fn a_backend_that_is_given_up_gives_its_place_free() {
     let backend = holding();

@@ -1,0 +1,79 @@
+//! One attempt: the request goes out, and the response's head is waited for.
+//!
+//! `proxy::forward` calls it with a connection. It must never wait for ever, nor let a request whose visitor takes
+//! their time over its body keep a place at the backend that others wait for.
+
+use std::pin::pin;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::time::Instant;
+
+use crate::config::limits::overload::UPLOAD_COUNTS;
+use crate::proxy::error::{Error, Failure};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::interim::Prelude;
+use crate::proxy::patience::Patience;
+use crate::snapshot::Backend;
+use crate::upstream::pool::Lease;
+use crate::upstream::upload::{Upload, UploadState};
+
+/// A request that got no answer, perhaps with itself.
+pub type Failed = TrySendError<Request<Upload>>;
+
+/// One attempt. The outer error ends the exchange, the inner one may be followed by another attempt.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn send(
+    exchange: &Exchange,
+    lease: &mut Lease,
+    request: Request<Upload>,
+    backend: &Backend,
+    patience: Patience,
+    prelude: &Prelude,
+) -> Result<Result<Response<Incoming>, Failed>, Error> {
+    let mut sending = pin!(lease.send(request));
+    let upload = exchange.upload().map(|upload| &**upload);
+    let limit = backend.timeouts.first_byte;
+    let sent = Instant::now();
+    let first = if is_under_way(upload) { limit.min(UPLOAD_COUNTS) } else { limit };
+    let mut timer = pin!(tokio::time::sleep_until((sent + first).min(exchange.deadline())));
+    loop {
+        let pauses = exchange.is_paused();
+        tokio::select! {
+            biased;
+            outcome = &mut sending => return Ok(outcome),
+            () = prelude.is_over() => return Err(Error::Backend(Failure::BadResponse)),
+            () = ends(upload), if pauses => {}
+            () = &mut timer => {}
+        }
+        let now = Instant::now();
+        if now >= exchange.deadline() {
+            return Err(Error::Backend(Failure::RequestTimeout));
+        }
+        exchange.counts_or_pauses();
+        // While the visitor still sends, the backend has nothing to answer; the upload has a deadline of its
+        // own.
+        let since = upload.map_or(Some(sent), UploadState::ended);
+        let due = since.map_or(now, |since| since.max(sent)) + limit;
+        let due = patience.end(exchange.upload()).map_or(due, |end| end.min(due));
+        if since.is_some() && now >= due {
+            return Err(Error::Backend(Failure::FirstByteTimeout));
+        }
+        let looks = is_under_way(upload) && !exchange.is_paused();
+        let next = if looks { due.min(now + UPLOAD_COUNTS) } else { due };
+        timer.as_mut().reset(next.min(exchange.deadline()));
+    }
+}
+
+fn is_under_way(upload: Option<&UploadState>) -> bool {
+    upload.is_some_and(|upload| upload.ended().is_none())
+}
+
+async fn ends(upload: Option<&UploadState>) {
+    if let Some(upload) = upload {
+        upload.ends().await;
+    }
+}
