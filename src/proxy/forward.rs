@@ -64,16 +64,15 @@ pub type Forwarded = (Response<Incoming>, Lease);
 pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forwarded, Error> {
     let view = Rc::clone(&exchange.view);
     let backend = exchange.leaves_out().unwrap_or(outbound.backend);
-    let mut target = Target::new(&view, backend, outbound.visitor_host.clone(), exchange.upgrades);
     let repeat = Repeat::of(&outbound.method);
     gate::enter(exchange, backend).await?;
+    let mut target = Target::new(&view, backend, outbound.visitor_host.clone(), exchange.upgrades);
     let (mut request, go_ahead) = outbound.into_request(exchange);
-    let patience = Patience::of(&target.backend.timeouts, Instant::now());
     // Whether a backend may have acted on it.
     let mut acted = false;
     loop {
         let light = repeat.may() && request.body().is_end_stream();
-        let mut lease = match target.lease(exchange, light, patience).await {
+        let mut lease = match target.lease(exchange, light).await {
             Ok(lease) => lease,
             Err(Error::Backend(failure)) => {
                 let may = may_leave(Fate::NotConnected, acted, repeat);
@@ -91,8 +90,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let prelude = hear(exchange, &mut request, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
         let replay = may_be_lost(&lease, repeat).then(|| copy_of(&request, most));
-        let sent = send(exchange, &mut lease, request, target.backend, patience, &prelude).await;
-        let failed = match sent.inspect_err(|error| verdict::failed(target.pool(), *error))? {
+        let failed = match send(exchange, &mut lease, request, target.patience, &prelude).await? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
                 if response.version() < Version::HTTP_11 {
@@ -209,6 +207,8 @@ struct Target<'a> {
     visitor_host: HeaderValue,
     /// Which of the backend's endpoints.
     turn: usize,
+    /// How long all attempts here may take.
+    patience: Patience,
     /// Whether a connection used before won't do any more.
     fresh: bool,
     /// Whether the connection has to become a tunnel, which only one of HTTP/1.1 can.
@@ -233,11 +233,13 @@ impl<'a> Target<'a> {
         let turn = view.next_turn();
         let (fresh, server_name) = (false, None);
         let (attempts, unreachable) = (0, 0);
+        let patience = Patience::of(&backend.timeouts, Instant::now());
         let mut target = Self {
             backend,
             view,
             visitor_host,
             turn,
+            patience,
             fresh,
             upgrades,
             attempts,
@@ -275,19 +277,14 @@ impl<'a> Target<'a> {
 
     /// A connection: one used before where there is a good one, else a fresh one, to the next endpoint where this
     /// one can't be reached. A `light` request has no body, and may be sent again.
-    async fn lease(
-        &mut self,
-        exchange: &mut Exchange,
-        light: bool,
-        patience: Patience,
-    ) -> Result<Lease, Error> {
+    async fn lease(&mut self, exchange: &mut Exchange, light: bool) -> Result<Lease, Error> {
         loop {
             exchange.attempts += 1;
             self.attempts += 1;
             if let Some(lease) = self.existing(light && !exchange.downstream.worker.budget.is_low()).await {
                 return Ok(lease);
             }
-            let failure = match self.open(exchange, patience).await {
+            let failure = match self.open(exchange).await {
                 Ok(lease) => return Ok(lease),
                 Err(Error::Backend(failure)) => failure,
                 Err(error) => return Err(error),
@@ -318,9 +315,10 @@ impl<'a> Target<'a> {
         })
     }
 
-    async fn open(&self, exchange: &mut Exchange, patience: Patience) -> Result<Lease, Error> {
+    async fn open(&self, exchange: &mut Exchange) -> Result<Lease, Error> {
+        let (connect, cut) = self.patience.to_connect(Instant::now(), exchange.upload());
         let limits = ConnectLimits {
-            connect: patience.left(Instant::now(), exchange.upload()).min(self.backend.timeouts.connect),
+            connect,
             write: exchange.view.snapshot.config.timeouts.idle_body,
             header_count: exchange.view.snapshot.config.limits.header_count,
         };
@@ -343,7 +341,9 @@ impl<'a> Target<'a> {
                 Ok(lease)
             }
             Err(error) => {
-                verdict::unreached(self.pool(), &error);
+                if !(cut && matches!(error, ConnectError::Timeout)) {
+                    verdict::unreached(self.pool(), &error);
+                }
                 tracing::debug!(endpoint = %self.pool().endpoint().url, %error, "no connection");
                 let failure = Failure::of_connect(&error).ok_or(Error::Shed(Shed::Descriptors))?;
                 Err(Error::Backend(failure))

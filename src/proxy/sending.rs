@@ -15,7 +15,7 @@ use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
-use crate::snapshot::Backend;
+use crate::proxy::verdict;
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::{Upload, UploadState};
 
@@ -30,13 +30,36 @@ pub async fn send(
     exchange: &Exchange,
     lease: &mut Lease,
     request: Request<Upload>,
-    backend: &Backend,
     patience: Patience,
     prelude: &Prelude,
 ) -> Result<Result<Response<Incoming>, Failed>, Error> {
+    let outcome = answer(exchange, lease, request, patience, prelude).await;
+    outcome.map_err(|Late { error, cut }| {
+        if !cut {
+            verdict::failed(lease.pool(), error);
+        }
+        error
+    })
+}
+
+/// Why nobody waits any more for an answer.
+struct Late {
+    error: Error,
+    /// Whether the backend had less time than it may have.
+    cut: bool,
+}
+
+async fn answer(
+    exchange: &Exchange,
+    lease: &mut Lease,
+    request: Request<Upload>,
+    patience: Patience,
+    prelude: &Prelude,
+) -> Result<Result<Response<Incoming>, Failed>, Late> {
+    let late = |failure, cut| Err(Late { error: Error::Backend(failure), cut });
     let mut sending = pin!(lease.send(request));
     let upload = exchange.upload().map(|upload| &**upload);
-    let limit = backend.timeouts.first_byte;
+    let limit = patience.first_byte();
     let sent = Instant::now();
     let first = if is_under_way(upload) { limit.min(UPLOAD_COUNTS) } else { limit };
     let mut timer = pin!(tokio::time::sleep_until((sent + first).min(exchange.deadline())));
@@ -45,22 +68,21 @@ pub async fn send(
         tokio::select! {
             biased;
             outcome = &mut sending => return Ok(outcome),
-            () = prelude.is_over() => return Err(Error::Backend(Failure::BadResponse)),
+            () = prelude.is_over() => return late(Failure::BadResponse, false),
             () = ends(upload), if pauses => {}
             () = &mut timer => {}
         }
         let now = Instant::now();
         if now >= exchange.deadline() {
-            return Err(Error::Backend(Failure::RequestTimeout));
+            return late(Failure::RequestTimeout, false);
         }
         exchange.counts_or_pauses();
         // While the visitor still sends, the backend has nothing to answer; the upload has a deadline of its
         // own.
         let since = upload.map_or(Some(sent), UploadState::ended);
-        let due = since.map_or(now, |since| since.max(sent)) + limit;
-        let due = patience.end(exchange.upload()).map_or(due, |end| end.min(due));
+        let (due, cut) = patience.to_answer(since.map_or(now, |since| since.max(sent)), exchange.upload());
         if since.is_some() && now >= due {
-            return Err(Error::Backend(Failure::FirstByteTimeout));
+            return late(Failure::FirstByteTimeout, cut);
         }
         let looks = is_under_way(upload) && !exchange.is_paused();
         let next = if looks { due.min(now + UPLOAD_COUNTS) } else { due };

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::kit::backend::Full;
-use crate::kit::{Backend, Config, Proxy, Visitor, ok};
+use crate::kit::{Backend, Config, Proxy, Visitor, ok, pause};
 
 /// One that reads so many requests whole and dies with each, before it answers.
 fn dying(times: usize) -> Backend {
@@ -77,6 +77,31 @@ fn all_attempts_have_one_deadline() {
     let took = began.elapsed();
     assert!(took < Duration::from_millis(2900), "two had their time: {took:?}");
     assert!(proxy.only_record()["attempts"].as_u64() > Some(1));
+}
+
+/// Seen with a candidate that took no more connections: stable got what it had left of the time, and five such
+/// milliseconds made it count as down.
+#[test]
+fn what_a_backend_has_used_up_is_not_missing_at_the_other() {
+    let heroku = Backend::start(|mut peer| {
+        while peer.request().is_some() {
+            pause(Duration::from_millis(30));
+            peer.send(ok("stable"));
+        }
+    });
+    let silent: Vec<Full> = (0..3).map(|_| Full::new()).collect();
+    let urls: Vec<String> = silent.iter().map(|backend| format!("\"{}\"", backend.url())).collect();
+    let fly = format!(
+        "[backends.fly]\nurls = [{}]\nconnect_timeout = \"150ms\"\nfirst_byte_timeout = \"1ms\"",
+        urls.join(", ")
+    );
+    let route = "stable = \"heroku\"\nweights = { heroku = 0, fly = 100 }";
+    let config = Config::new().backend("heroku", &heroku.url(), "").route(route).section(&fly);
+    let proxy = Proxy::start(&config);
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/").text(), "stable");
+    }
+    assert_eq!(proxy.metric("crossfade_backend_failures_total", &[("backend", "heroku")]), 0.0);
 }
 
 /// Everybody's retries would be the end of a backend that struggles.
