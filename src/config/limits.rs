@@ -10,6 +10,7 @@ use std::time::Duration;
 mod acme;
 pub mod health;
 pub mod overload;
+pub mod sockets;
 mod upgrade;
 
 pub use acme::*;

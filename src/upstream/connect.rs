@@ -27,6 +27,7 @@ use crate::upstream::endpoint::Endpoint;
 use crate::upstream::flow::Flow;
 use crate::upstream::http2::{self, Driven};
 use crate::upstream::io::UpstreamIo;
+use crate::upstream::unsent::bound_unsent;
 use crate::upstream::upload::Upload;
 use crate::upstream::{dial, tls};
 
@@ -159,6 +160,7 @@ async fn shake_hands(
     // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at
     // the write.
     let _ = socket.set_nodelay(true);
+    bound_unsent(&socket);
     match (&endpoint.tls, server_name) {
         (Some(config), Some(name)) => {
             let connector = TlsConnector::from(Arc::clone(config));

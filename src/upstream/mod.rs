@@ -20,4 +20,5 @@ pub mod shunned;
 pub mod stall;
 pub mod streams;
 pub mod tls;
+pub mod unsent;
 pub mod upload;
