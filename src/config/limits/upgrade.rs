@@ -5,7 +5,8 @@ use std::time::Duration;
 /// How long a new program may take until it could serve: to start, to read its configuration, to look names up, which
 /// has [`DNS_FIRST`](super::DNS_FIRST) by itself. The old one serves meanwhile.
 pub const UPGRADE_PREPARE: Duration = Duration::from_secs(12);
-/// How long it may take to begin with it, [`JOURNAL_OPEN`](super::JOURNAL_OPEN) and [`ADMIN_OPENING`](super::ADMIN_OPENING) included. The old one takes visitors
+/// How long it may take to begin with it, [`JOURNAL_OPEN`](super::JOURNAL_OPEN) and
+/// [`ADMIN_OPENING`](super::ADMIN_OPENING) included. The old one takes visitors
 /// meanwhile, but no commands and no scrapes.
 pub const UPGRADE_SERVE: Duration = Duration::from_secs(8);
 /// How long the end of a program may take that was killed, before the old one goes on without.
