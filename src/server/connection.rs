@@ -178,11 +178,14 @@ where
     let mut told = false;
     let outcome = poll_fn(|cx| {
         waiting.get_or_init(|| closing.wake(cx.waker()));
-        // It would write `close` into a 101; any other answer brings its own by now.
-        if closing.has_begun() && !link.is_held() && !std::mem::replace(&mut told, true) {
+        let mut outcome = Pin::new(&mut connection).poll(cx);
+        // What had come is read by now. It would write `close` into a 101; any other answer brings its own.
+        let goes_on = outcome.is_pending() && !link.rests() && !link.is_held();
+        if goes_on && closing.has_begun() && !std::mem::replace(&mut told, true) {
             Pin::new(&mut connection).graceful_shutdown();
+            outcome = Pin::new(&mut connection).poll(cx);
         }
-        match Pin::new(&mut connection).poll(cx) {
+        match outcome {
             Poll::Pending if link.rests() => Poll::Ready(None),
             outcome => outcome.map(Some),
         }
@@ -207,16 +210,30 @@ async fn rest<S>(guard: &mut Guard<S>, closing: &Closing) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let roused = poll_fn(|cx| match closing.has_begun() {
-        true => Poll::Ready(false),
-        false => guard.poll_rest(cx),
-    });
-    let spoke = roused.await;
+    let mut spoke = is_roused(guard, closing).await;
+    if !spoke && closing.has_begun() {
+        // A request may have come that only the kernel knows of: the runtime asks it now.
+        tokio::task::yield_now().await;
+        spoke = is_roused(guard, closing).await;
+    }
     if !spoke {
         // There is nobody left to tell.
         let _ = guard.shutdown().await;
     }
     spoke
+}
+
+/// Whether the visitor speaks, rather than that it goes or has to.
+async fn is_roused<S>(guard: &mut Guard<S>, closing: &Closing) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let roused = poll_fn(|cx| match guard.poll_rest(cx) {
+        // What came before is served.
+        Poll::Pending if closing.has_begun() => Poll::Ready(false),
+        outcome => outcome,
+    });
+    roused.await
 }
 
 /// What HTTP leaves behind: the socket, and what came on it already. hyper's buffers end here, not with the tunnel.
