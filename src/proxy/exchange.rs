@@ -151,7 +151,8 @@ impl Exchange {
 
     /// Whether the budget has another attempt for it, which is counted then.
     pub fn tries_again(&self, fate: Fate, failure: Failure) -> bool {
-        let may = self.downstream.worker.budget.spend(self.now_ms());
+        let worker = &self.downstream.worker;
+        let may = worker.budget.spend(u64::try_from(worker.born.elapsed().as_millis()).unwrap_or(u64::MAX));
         if may {
             match fate {
                 Fate::NotConnected | Fate::Reset => self.series().failure(failure.reason()),
@@ -337,11 +338,6 @@ impl Exchange {
         let accept = self.accept.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let names = |kind: &[u8]| memchr::memmem::find(accept, kind).is_some();
         names(b"json") && !names(b"text/html")
-    }
-
-    /// Now, in milliseconds on the clock of [`started_ms`](Self::started_ms), but for what that was set meanwhile.
-    pub fn now_ms(&self) -> u64 {
-        self.started_ms + u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// When `timeouts.request` has passed.

@@ -32,6 +32,8 @@ pub struct Worker {
     pub log: RefCell<Buffer>,
     /// What may be sent once more.
     pub budget: Budget,
+    /// Since when there is time here, for what must not follow a clock that is set.
+    pub born: Instant,
     /// Our proofs to certificate authorities.
     pub challenges: Challenges,
     /// How scarce memory is.
@@ -65,6 +67,7 @@ impl Worker {
         Self {
             index,
             budget: Budget::new(),
+            born: Instant::now(),
             log: RefCell::new(log),
             log_pending: Notify::new(),
             view: RefCell::new(Rc::new(view)),
