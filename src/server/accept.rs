@@ -49,6 +49,8 @@ pub async fn accept(
             Ok((socket, peer)) => {
                 failing = false;
                 seated(socket, peer);
+                // Thousands may come at once: between two of them everybody else has a turn.
+                tokio::task::yield_now().await;
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

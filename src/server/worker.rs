@@ -205,7 +205,11 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
     let _held = room.open.hold();
     loop {
         tokio::select! {
-            accepted = handed.recv() => accepted.into_iter().for_each(|accepted| room.admit(accepted)),
+            accepted = handed.recv() => {
+                accepted.into_iter().for_each(|accepted| room.admit(accepted));
+                // As in `accept`.
+                tokio::task::yield_now().await;
+            }
             () = draining.reached(Phase::Draining) => break,
         }
     }
