@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use crate::config::limits::{RETRIES_MOST, RETRIES_PER_SECOND, RETRY_SHARE};
 
-/// How far a clock goes back, in milliseconds, before somebody must have set it.
+/// How far a clock may go back, in milliseconds, and still be the same. A worker's own never does.
 const SET: u64 = 1000;
 
 /// What one worker may still try again.
@@ -31,7 +31,7 @@ impl Budget {
 
     /// Whether one may be sent again, at `now` in milliseconds on a clock that goes on.
     pub fn spend(&self, now: u64) -> bool {
-        // Requests tell the time by their own beginnings, a little apart; a clock that was set is gone by from then on.
+        // A step back gives nothing when it is made good; after a long one time begins anew.
         let at = self.at.get();
         let now = if now < at && at - now < SET { at } else { now };
         self.at.set(now);
