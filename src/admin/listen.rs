@@ -128,7 +128,7 @@ impl Acceptor {
         match self {
             Self::Tcp(socket) => {
                 let (socket, peer) = socket.accept().await?;
-                Ok((Socket::Tcp(socket), Peer::Address(peer.ip().to_canonical())))
+                Ok((socket.into(), Peer::Address(peer.ip().to_canonical())))
             }
             Self::Unix(socket) => {
                 let (socket, _) = socket.accept().await?;

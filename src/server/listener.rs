@@ -13,6 +13,7 @@ use std::{fmt, fs, io};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::limits::BACKLOG;
+use crate::config::limits::sockets::UNSENT_AT_FIRST;
 use crate::server::opening::Manner;
 use crate::upstream::unsent::bound_unsent;
 
@@ -70,7 +71,7 @@ impl Listener {
             }
             socket.set_nonblocking(true)?;
             // Before it listens: every connection has it from its listener, and none costs a call.
-            bound_unsent(&socket);
+            bound_unsent(&socket, UNSENT_AT_FIRST);
             socket.bind(&address.into())?;
             socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
             let socket = TcpListener::from(socket);
@@ -86,7 +87,7 @@ impl Listener {
     /// When it isn't what it should be.
     pub fn adopt(socket: Listening, asked: SocketAddr, manner: Manner) -> Result<Self, BindError> {
         if let Listening::Tcp(socket) = &socket {
-            bound_unsent(socket);
+            bound_unsent(socket, UNSENT_AT_FIRST);
         }
         let bound = match &socket {
             Listening::Tcp(socket) => socket.set_nonblocking(true).and_then(|()| socket.local_addr()),

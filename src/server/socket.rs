@@ -12,6 +12,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::config::limits::sockets::{PROVEN, UNSENT};
+use crate::upstream::unsent::bound_unsent;
+
 /// What stands for both ends of a unix socket: only this machine reaches it.
 pub const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -31,7 +34,7 @@ impl Idle {
     /// When the runtime can't take it.
     pub fn wake(self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(socket) => TcpStream::from_std(socket).map(Socket::Tcp),
+            Self::Tcp(socket) => TcpStream::from_std(socket).map(Socket::from),
             Self::Unix(socket) => UnixStream::from_std(socket).map(Socket::Unix),
         }
     }
@@ -40,10 +43,16 @@ impl Idle {
 /// One that can be read and written.
 #[derive(Debug)]
 pub enum Socket {
-    /// Of TCP.
-    Tcp(TcpStream),
+    /// Of TCP, and how many bytes it has taken, up to [`PROVEN`].
+    Tcp(TcpStream, u64),
     /// Of a path.
     Unix(UnixStream),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self::Tcp(socket, 0)
+    }
 }
 
 impl Socket {
@@ -53,7 +62,7 @@ impl Socket {
     /// When the connection is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Tcp(socket) => socket.local_addr(),
+            Self::Tcp(socket, _) => socket.local_addr(),
             Self::Unix(_) => Ok(LOCAL),
         }
     }
@@ -64,14 +73,27 @@ impl Socket {
     /// When the runtime is gone.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.readable().await,
+            Self::Tcp(socket, _) => socket.readable().await,
             Self::Unix(socket) => socket.readable().await,
         }
     }
 
+    /// Has the kernel take more for a visitor who has taken a good deal.
+    fn written(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Self::Tcp(socket, taken), Poll::Ready(Ok(bytes))) = (self, &outcome)
+            && *taken < PROVEN
+        {
+            *taken += *bytes as u64;
+            if *taken >= PROVEN {
+                bound_unsent(socket, UNSENT);
+            }
+        }
+        outcome
+    }
+
     /// What is written goes at once: the kernel must not wait for more.
     pub fn set_nodelay(&self) {
-        if let Self::Tcp(socket) = self {
+        if let Self::Tcp(socket, _) = self {
             // A dead socket says so at the first read.
             let _ = socket.set_nodelay(true);
         }
@@ -81,7 +103,7 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tcp(socket, _) => Pin::new(socket).poll_read(cx, buf),
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
         }
     }
@@ -89,10 +111,12 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+        let this = self.get_mut();
+        let outcome = match this {
+            Self::Tcp(socket, _) => Pin::new(socket).poll_write(cx, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
-        }
+        };
+        this.written(outcome)
     }
 
     fn poll_write_vectored(
@@ -100,10 +124,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+        let this = self.get_mut();
+        let outcome = match this {
+            Self::Tcp(socket, _) => Pin::new(socket).poll_write_vectored(cx, slices),
             Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-        }
+        };
+        this.written(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -112,14 +138,14 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tcp(socket, _) => Pin::new(socket).poll_flush(cx),
             Self::Unix(socket) => Pin::new(socket).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tcp(socket, _) => Pin::new(socket).poll_shutdown(cx),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
         }
     }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::config::limits::sockets::UNSENT;
 use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
 use crate::config::model::{EndpointUrl, Http2};
 use crate::upstream::descriptors::{is_shortage, leaves_reserve};
@@ -160,7 +161,7 @@ async fn shake_hands(
     // Small writes are ours to join, not the kernel's to delay. A socket that refuses is dead and says so at
     // the write.
     let _ = socket.set_nodelay(true);
-    bound_unsent(&socket);
+    bound_unsent(&socket, UNSENT);
     match (&endpoint.tls, server_name) {
         (Some(config), Some(name)) => {
             let connector = TlsConnector::from(Arc::clone(config));
