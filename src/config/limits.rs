@@ -325,6 +325,11 @@ pub const MEMORY_BASE: u64 = 16 * 1024 * 1024;
 pub const SLOW_READ: usize = 16 * 1024 - 1;
 /// … while memory is scarce.
 pub const SCARCE_READ: usize = 8 * 1024 - 1;
+/// Bytes of a body below which a read brought a drop: the next waits in the lane. A chunk of a stream of text or sound
+/// is as small, and a turn comes at once where nobody else waits.
+pub const DROP: usize = 1024;
+/// Drops that are read before everybody else has a turn: one costs some 20 µs.
+pub const LANE: usize = 4;
 /// A visitor who has taken so many bytes without once being slower than the backend is fast: what is read for it then
 /// is bounded by [`HYPER_BUFFER`] alone. Several times what the sockets between take by themselves.
 pub const FAST_READER: u64 = 256 * 1024;

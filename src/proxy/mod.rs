@@ -16,6 +16,7 @@ pub mod forward;
 pub mod gate;
 pub mod handle;
 pub mod interim;
+pub mod lane;
 pub mod link;
 pub mod patience;
 pub mod reading;

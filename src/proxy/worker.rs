@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::memory::{Level, Pressure};
 use crate::proxy::budget::Budget;
+use crate::proxy::lane::Lane;
 use crate::proxy::view::{Spread, View};
 use crate::snapshot::publish::Published;
 use crate::telemetry::access_log::Buffer;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub challenges: Challenges,
     /// How scarce memory is.
     pub memory: Pressure,
+    /// Where bodies that come in drops wait.
+    pub lane: Rc<Lane>,
     /// Told when the first record is in them.
     pub log_pending: Notify,
     published: Published,
@@ -67,6 +70,7 @@ impl Worker {
         Self {
             index,
             budget: Budget::new(),
+            lane: Rc::default(),
             born: Instant::now(),
             log: RefCell::new(log),
             log_pending: Notify::new(),

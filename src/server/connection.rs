@@ -128,8 +128,7 @@ where
     let link = Rc::clone(&downstream.link);
     let slot = Rc::new(Slot::default());
     let downstream = Rc::new(downstream.with_tunnel(&slot));
-    let memory = downstream.worker.memory.clone();
-    let mut guard = Guard::new(socket, read, Rc::clone(&link), memory, limits, timeouts);
+    let mut guard = Guard::new(socket, read, link, &downstream.worker, limits, timeouts);
     let waiting = OnceCell::new();
     loop {
         guard = match Box::pin(converse(guard, &downstream, &limits, &closing, &waiting)).await {

@@ -19,8 +19,10 @@ use crate::config::limits::{
     LINGER, LINGER_BYTES, Limits, READ_BUFFER, REST, SCARCE_READ, SLOW_READ, TUNNEL_BUFFER, Timeouts,
 };
 use crate::memory::{Level, Pressure};
+use crate::proxy::lane::Turn;
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::worker::Worker;
 use crate::server::framing::{Framer, Passage};
 use crate::upstream::io::poll_read_at_most;
 use crate::upstream::pace::Pace;
@@ -38,6 +40,7 @@ pub struct Guard<S> {
     socket: S,
     link: Rc<Link>,
     memory: Pressure,
+    turn: Turn,
     limits: Limits,
     timeouts: Timeouts,
     framer: Framer,
@@ -69,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         socket: S,
         read: BytesMut,
         link: Rc<Link>,
-        memory: Pressure,
+        worker: &Worker,
         limits: Limits,
         timeouts: Timeouts,
     ) -> Self {
@@ -77,7 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Self {
             socket,
             link,
-            memory,
+            memory: worker.memory.clone(),
+            turn: Turn::new(Rc::clone(&worker.lane)),
             limits,
             timeouts,
             framer: Framer::at_start(),
@@ -144,10 +148,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             // Every connection is woken when that changes; who waits longest goes first.
             return Poll::Pending;
         }
-        let most = if in_body { self.most() } else { usize::MAX };
-        ready!(poll_read_at_most(most, &mut self.socket, cx, buf))?;
-        if most < usize::MAX {
-            self.body_at = Instant::now();
+        if in_body {
+            ready!(self.poll_body(cx, buf))?;
+        } else {
+            ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+            self.turn.ends();
         }
         let end = buf.filled().len();
         if end == before {
@@ -174,6 +179,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         buf.set_filled(at);
         Poll::Ready(Ok(if at > before { Read::Passed } else { Read::Held }))
+    }
+
+    /// Reads of a body, in its turn.
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.turn.poll(cx));
+        let before = buf.filled().len();
+        let Poll::Ready(outcome) = poll_read_at_most(self.most(), &mut self.socket, cx, buf) else {
+            self.turn.waits();
+            return Poll::Pending;
+        };
+        self.turn.read(buf.filled().len() - before);
+        self.body_at = Instant::now();
+        Poll::Ready(outcome)
     }
 
     /// Passes on what `pending` holds; says whether anything could.

@@ -150,3 +150,29 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn the_kernel_takes_more_for_a_visitor_who_has_taken_a_good_deal() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::from(listener.accept().await.unwrap().0);
+        let bound = |socket: &Socket| match socket {
+            Socket::Tcp(socket, _) => socket2::SockRef::from(socket).tcp_notsent_lowat().unwrap(),
+            Socket::Unix(_) => unreachable!("it is of TCP"),
+        };
+        let (page, mut piece) = (vec![0; PROVEN as usize / 4], vec![0; PROVEN as usize / 4]);
+        for pieces in 1..=4 {
+            assert_ne!(bound(&socket), UNSENT, "before piece {pieces}");
+            let (sent, taken) = tokio::join!(socket.write_all(&page), visitor.read_exact(&mut piece));
+            assert!(sent.is_ok() && taken.is_ok());
+        }
+        assert_eq!(bound(&socket), UNSENT);
+    }
+}

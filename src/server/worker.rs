@@ -119,6 +119,8 @@ async fn run(seed: Seed) -> usize {
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     tokio::task::spawn_local(relieve(Rc::clone(&worker), Rc::clone(&room.closing)));
     tokio::task::spawn_local(flush(Rc::clone(&worker)));
+    let lane = Rc::clone(&worker.lane);
+    tokio::task::spawn_local(async move { lane.run().await });
 
     draining.reached(Phase::Draining).await;
     worker.drain();
