@@ -19,3 +19,4 @@ pub mod control;
 pub mod pieces;
 pub mod proxy;
 pub mod server;
+pub mod upstream;

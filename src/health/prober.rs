@@ -3,14 +3,13 @@
 //! `watch` starts a task for each endpoint on the control thread and ends it with the endpoint. It must never wait
 //! longer than the question says, nor read more of an answer than [`PROBE_BODY`].
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http::HeaderValue;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::health::Probe;
@@ -68,7 +67,7 @@ async fn ask(endpoint: &Arc<Endpoint>, question: &Question, probe: &Probe, id: u
         let id = HeaderValue::try_from(format!("{id:032x}")).expect("hex digits are a field value");
         let mut request = question.request(probe, &id, now_ms());
         wire::fit(&mut request, lease.version(), &question.host, endpoint.url.scheme(), false);
-        let response = lease.send(request).await.map_err(|_| Some(Finding::Broken))?;
+        let response = lease.send(request, |_| true).await.map_err(|_| Some(Finding::Broken))?;
         Ok((response, lease))
     };
     match timeout_at(deadline, exchange).await {
@@ -77,17 +76,15 @@ async fn ask(endpoint: &Arc<Endpoint>, question: &Question, probe: &Probe, id: u
         Ok(Ok((response, lease))) => {
             let finding = question.judge(probe, response.status(), response.headers());
             // Whether the rest comes is no matter; an app that is hung up on might log it.
-            let _ = timeout_at(deadline, read(response)).await;
-            drop(lease);
+            let _ = timeout_at(deadline, read(lease)).await;
             Some(finding)
         }
     }
 }
 
-async fn read(response: Response<Incoming>) {
-    let mut body = response.into_body();
+async fn read(mut lease: Lease) {
     let mut bytes = 0;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(Ok(frame)) = poll_fn(|cx| lease.poll_frame(cx)).await {
         bytes += frame.data_ref().map_or(0, Bytes::len);
         if bytes > PROBE_BODY {
             return;

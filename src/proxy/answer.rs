@@ -5,12 +5,10 @@
 //! never hold more than the frame at hand.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::config::limits::{FAST_READER, SCARCE_READ, SLOW_READ};
@@ -20,7 +18,6 @@ use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reading::Reader;
 use crate::proxy::refusal::Refusal;
-use crate::upstream::flow::Flow;
 use crate::upstream::pace::Pace;
 use crate::upstream::pool::Lease;
 use crate::upstream::stall::Stall;
@@ -42,15 +39,14 @@ enum Source {
 }
 
 impl Answer {
-    /// The backend's body, taken from `lease`.
-    pub fn of_backend(exchange: Box<Exchange>, body: Incoming, lease: Lease) -> Self {
+    /// The backend's body, which `lease` brings.
+    pub fn of_backend(exchange: Box<Exchange>, lease: Lease) -> Self {
         let idle = exchange.view.snapshot.config.timeouts.idle_body;
         let deadline = exchange.deadline();
         // A connection of HTTP/1 sees itself how fast its visitor reads.
         let rate = exchange.view.snapshot.config.limits.min_rate;
         let reader = (!exchange.is_http1()).then(|| Reader::new(Pace::new(rate, idle)));
-        let flow = lease.flow();
-        let download = Download { body, lease: Some(lease), stall: Stall::new(idle), deadline, reader, flow };
+        let download = Download { lease: Some(lease), stall: Stall::new(idle), deadline, reader };
         let mut answer = Self { exchange: Some(exchange), source: Source::Backend(Box::new(download)) };
         answer.end_if_whole();
         answer
@@ -71,7 +67,7 @@ impl Answer {
     /// went out to its own last byte, too. hyper doesn't ask for a frame after it.
     fn end_if_whole(&mut self) {
         if let Source::Backend(download) = &self.source
-            && download.body.is_end_stream()
+            && download.is_end_stream()
         {
             self.end();
         }
@@ -98,7 +94,7 @@ impl Answer {
         if let Some(exchange) = &mut self.exchange {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
             exchange.sent(bytes);
-            if let Source::Backend(download) = &self.source {
+            if let Source::Backend(download) = &mut self.source {
                 download.pace(exchange, bytes);
             }
         }
@@ -166,7 +162,7 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Backend(download) => download.body.is_end_stream(),
+            Source::Backend(download) => download.is_end_stream(),
             Source::Own(body) => body.is_empty(),
             Source::Broken(_) => false,
         }
@@ -174,7 +170,7 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Backend(download) => download.body.size_hint(),
+            Source::Backend(download) => download.size_hint(),
             Source::Own(body) => SizeHint::with_exact(body.len() as u64),
             Source::Broken(_) => SizeHint::default(),
         }
@@ -183,28 +179,36 @@ impl Body for Answer {
 
 #[derive(Debug)]
 struct Download {
-    body: Incoming,
+    /// Until its last byte has come.
     lease: Option<Lease>,
     stall: Stall,
     deadline: Instant,
     reader: Option<Reader>,
-    flow: Option<Arc<Flow>>,
 }
 
 impl Download {
     /// Has the next reads bring as much as the visitor is fast and memory there is.
-    fn pace(&self, exchange: &Exchange, bytes: u64) {
-        let Some(flow) = &self.flow else { return };
+    fn pace(&mut self, exchange: &Exchange, bytes: u64) {
+        let Some(lease) = &mut self.lease else { return };
         let taken = exchange.downstream.link.takes(bytes);
-        flow.reads(match exchange.downstream.worker.memory.level() {
+        lease.reads(match exchange.downstream.worker.memory.level() {
             Level::Calm if taken >= FAST_READER => usize::MAX,
             Level::Calm => SLOW_READ,
             Level::Tight | Level::Short => SCARCE_READ,
         });
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lease.as_ref().map_or(SizeHint::with_exact(0), Lease::size_hint)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Failure>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(None)) };
+        match lease.poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) if Instant::now() > self.deadline => {
                 Poll::Ready(Err(Failure::RequestTimeout))
             }

@@ -11,7 +11,9 @@ use http::StatusCode;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::shed::Shed;
 use crate::upstream::connect::ConnectError;
+use crate::upstream::http1::Fault;
 use crate::upstream::http2::is_malformed;
+use crate::upstream::unanswered::Cause;
 
 /// Why a request has no answer from a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -198,12 +200,16 @@ impl Failure {
         })
     }
 
-    /// What hyper's error means before a response's head.
-    pub fn of_exchange(error: &hyper::Error) -> Self {
-        if error.is_parse() || is_malformed(error) {
-            return Self::BadResponse;
-        }
-        match io_kind(error) {
+    /// What it means that there is no response's head.
+    pub fn of_exchange(cause: &Cause) -> Self {
+        let io = match cause {
+            Cause::Http1(Fault::Malformed(_) | Fault::Endless) => return Self::BadResponse,
+            Cause::Http1(Fault::Closed | Fault::Upload | Fault::Unlike(_)) => return Self::Closed,
+            Cause::Http1(Fault::Io(error)) => Some(error.kind()),
+            Cause::Http2(error) if error.is_parse() || is_malformed(error) => return Self::BadResponse,
+            Cause::Http2(error) => io_kind(error),
+        };
+        match io {
             Some(io::ErrorKind::TimedOut) => Self::WriteTimeout,
             // rustls reports a stream that isn't TLS, or ends without its close, as data.
             Some(io::ErrorKind::InvalidData) => Self::BadResponse,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -24,15 +23,15 @@ use crate::proxy::gate;
 use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
 use crate::proxy::retry::{Attempt, Fate, Repeat, had_its_chance, may_follow, may_leave};
-use crate::proxy::sending::{Failed, send};
+use crate::proxy::sending::send;
 use crate::proxy::shed::Shed;
 use crate::proxy::view::{BackendView, View};
 use crate::proxy::{verdict, wire};
 use crate::snapshot::{Backend, Host};
 use crate::upstream::connect::{ConnectError, ConnectLimits};
 use crate::upstream::endpoint::sni;
-use crate::upstream::http2::is_refused;
 use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::unanswered::Unanswered;
 use crate::upstream::upload::Upload;
 
 /// A request as the backend is to get it, but for `Host`, which is the endpoint's to say.
@@ -54,8 +53,8 @@ pub struct Outbound {
     pub visitor_host: HeaderValue,
 }
 
-/// A response's head, its body to come, and the connection that brings it.
-pub type Forwarded = (Response<Incoming>, Lease);
+/// A response's head, and the connection that brings its body.
+pub type Forwarded = (Response<()>, Lease);
 
 /// Forwards one request.
 ///
@@ -87,16 +86,12 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let endpoint = target.pool().endpoint();
         let has_body = exchange.upload().is_some();
         wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
-        let prelude = hear(exchange, &mut request, lease.version(), go_ahead.clone());
+        let prelude = hear(exchange, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
         let replay = may_be_lost(&lease, repeat).then(|| copy_of(&request, most));
-        let failed = match send(exchange, &mut lease, request, target.patience, &prelude).await? {
+        let failed = match send(exchange, &mut lease, request, target.patience, prelude).await? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
-                if response.version() < Version::HTTP_11 {
-                    // hyper would go on in HTTP/1.0, which has no chunked requests.
-                    lease.is_last();
-                }
                 let most = view.snapshot.config.limits.header_count;
                 let response = checked(response, most, exchange.upgrades);
                 let response = response.inspect_err(|error| verdict::failed(target.pool(), *error))?;
@@ -167,37 +162,18 @@ fn may_be_lost(lease: &Lease, repeat: Repeat) -> bool {
     }
 }
 
-/// Passes on what the backend says before its response: `100 Continue` to the upload that waits for it, whose
-/// visitor then hears it from hyper, and other informational responses to the visitor. Over HTTP/2 hyper tells of
-/// none, so nothing waits.
-fn hear(
-    exchange: &Exchange,
-    request: &mut Request<Upload>,
-    version: Version,
-    go_ahead: Option<Arc<Notify>>,
-) -> Arc<Prelude> {
-    let prelude = Arc::<Prelude>::default();
+/// What is done with what the backend says before its response. Over HTTP/2 hyper tells of nothing, so nothing waits.
+fn hear(exchange: &Exchange, version: Version, go_ahead: Option<Arc<Notify>>) -> Prelude {
     if version == Version::HTTP_2 {
         go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
-        return prelude;
+        return Prelude::default();
     }
     let link = &exchange.downstream.link;
     let interim = exchange.takes_interim().then(|| (Arc::clone(&link.interim), link.number()));
     if let Some((interim, number)) = &interim {
         interim.open(*number);
     }
-    let heard = Arc::clone(&prelude);
-    hyper::ext::on_informational(request, move |response| {
-        if !heard.goes_on() {
-            // The attempt ends as soon as it has its turn.
-        } else if response.status() == StatusCode::CONTINUE {
-            // One that nobody asked for tells the visitor nothing.
-            go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
-        } else if let Some((interim, number)) = &interim {
-            interim.push(*number, response.status(), response.headers());
-        }
-    });
-    prelude
+    Prelude::new(go_ahead, interim)
 }
 
 /// Where a request goes.
@@ -387,21 +363,20 @@ struct Lost {
 /// What became of it; an error where that is the visitor's own doing.
 fn lost(
     exchange: &Exchange,
-    mut failed: Failed,
+    failed: Unanswered,
     lease: &Lease,
     replay: Option<Request<Upload>>,
 ) -> Result<Lost, Error> {
-    let unsent = failed.take_message();
-    let error = failed.into_error();
+    let Unanswered { unsent, cause } = failed;
     if let Some(fault) = exchange.upload_fault() {
         return Err(fault);
     }
-    tracing::debug!(%error, "attempt failed");
-    let failure = Failure::of_exchange(&error);
+    tracing::debug!(error = %cause, "attempt failed");
+    let failure = Failure::of_exchange(&cause);
     let closed = failure == Failure::Closed;
     let fate = match &unsent {
         Some(_) => Fate::Unsent,
-        None if is_refused(&error) => Fate::Unsent,
+        None if cause.is_refused() => Fate::Unsent,
         None if closed && lease.is_reused() => Fate::LostOnReused,
         None if closed => Fate::Reset,
         None => Fate::Failed,
@@ -419,11 +394,7 @@ fn rewound(mut replay: Request<Upload>) -> Option<Request<Upload>> {
 }
 
 /// A response may be read in one way only; a switch of protocols that nobody asked for is none.
-fn checked(
-    mut response: Response<Incoming>,
-    most: usize,
-    upgrades: bool,
-) -> Result<Response<Incoming>, Error> {
+fn checked(mut response: Response<()>, most: usize, upgrades: bool) -> Result<Response<()>, Error> {
     if response.headers().len() > most {
         return Err(Error::Backend(Failure::BadResponse));
     }

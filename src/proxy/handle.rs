@@ -93,10 +93,7 @@ async fn answer(
             reply::to(Error::Backend(Failure::BadResponse), exchange)
         }
         Ok(Passed::Ours(proof)) => challenge::answer(proof, exchange),
-        Ok(Passed::On((response, lease))) => {
-            let (parts, body) = response.into_parts();
-            Response::from_parts(parts, Answer::of_backend(exchange, body, lease))
-        }
+        Ok(Passed::On((response, lease))) => response.map(|()| Answer::of_backend(exchange, lease)),
         Err(error) => reply::to(error, exchange),
     };
     if draining && http1 {

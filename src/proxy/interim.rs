@@ -5,8 +5,8 @@
 //! responses, where hyper has nothing left to write. It must never let one get into a response, nor hold more
 //! than a bound. Atomics, since hyper wants its callback to be `Sync`; both sides are on the worker's thread.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use arc_swap::ArcSwapOption;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::config::limits::{INTERIM_MOST, INTERIM_SIZE};
 use crate::headers::hop_by_hop;
+use crate::upstream::http1::head::Head;
 
 /// What waits to be written on one downstream connection.
 #[derive(Debug, Default)]
@@ -74,27 +75,36 @@ impl Interim {
     }
 }
 
-/// How much a backend has said before its response. Without an end it would keep a worker busy, whose timers then have
-/// no turn either.
+/// What a backend says before its response, to one attempt. Without an end it would keep a worker busy, whose timers
+/// then have no turn either.
 #[derive(Debug, Default)]
 pub struct Prelude {
-    heard: AtomicU32,
-    over: Notify,
+    heard: u32,
+    /// What lets the upload go that waits for `100 Continue`; its visitor then hears it from hyper.
+    go_ahead: Option<Arc<Notify>>,
+    /// Where the visitor hears of all else, and for which request.
+    interim: Option<(Arc<Interim>, u64)>,
 }
 
 impl Prelude {
-    /// One more; whether anybody is to hear of it.
-    pub fn goes_on(&self) -> bool {
-        let heard = self.heard.fetch_add(1, Ordering::Relaxed);
-        if heard == INTERIM_MOST {
-            self.over.notify_one();
-        }
-        heard < INTERIM_MOST
+    /// To a request whose upload may wait, of a visitor who may hear of it.
+    pub fn new(go_ahead: Option<Arc<Notify>>, interim: Option<(Arc<Interim>, u64)>) -> Self {
+        Self { heard: 0, go_ahead, interim }
     }
 
-    /// Waits until it was too much.
-    pub async fn is_over(&self) {
-        self.over.notified().await;
+    /// One more; whether to go on.
+    pub fn hear(&mut self, head: &Head) -> bool {
+        self.heard += 1;
+        if self.heard > INTERIM_MOST {
+            return false;
+        }
+        if head.status == StatusCode::CONTINUE {
+            // One that nobody asked for tells the visitor nothing.
+            self.go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
+        } else if let Some((interim, number)) = &self.interim {
+            interim.push(*number, head.status, &head.headers);
+        }
+        true
     }
 }
 

@@ -6,8 +6,6 @@
 use std::pin::pin;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use crate::config::limits::overload::UPLOAD_COUNTS;
@@ -17,10 +15,8 @@ use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
 use crate::proxy::verdict;
 use crate::upstream::pool::Lease;
+use crate::upstream::unanswered::Unanswered;
 use crate::upstream::upload::{Upload, UploadState};
-
-/// A request that got no answer, perhaps with itself.
-pub type Failed = TrySendError<Request<Upload>>;
 
 /// One attempt. The outer error ends the exchange, the inner one may be followed by another attempt.
 ///
@@ -31,8 +27,8 @@ pub async fn send(
     lease: &mut Lease,
     request: Request<Upload>,
     patience: Patience,
-    prelude: &Prelude,
-) -> Result<Result<Response<Incoming>, Failed>, Error> {
+    prelude: Prelude,
+) -> Result<Result<Response<()>, Unanswered>, Error> {
     let outcome = answer(exchange, lease, request, patience, prelude).await;
     outcome.map_err(|Late { error, cut }| {
         if !cut {
@@ -54,10 +50,10 @@ async fn answer(
     lease: &mut Lease,
     request: Request<Upload>,
     patience: Patience,
-    prelude: &Prelude,
-) -> Result<Result<Response<Incoming>, Failed>, Late> {
+    mut prelude: Prelude,
+) -> Result<Result<Response<()>, Unanswered>, Late> {
     let late = |failure, cut| Err(Late { error: Error::Backend(failure), cut });
-    let mut sending = pin!(lease.send(request));
+    let mut sending = pin!(lease.send(request, |head| prelude.hear(head)));
     let upload = exchange.upload().map(|upload| &**upload);
     let limit = patience.first_byte();
     let sent = Instant::now();
@@ -68,7 +64,6 @@ async fn answer(
         tokio::select! {
             biased;
             outcome = &mut sending => return Ok(outcome),
-            () = prelude.is_over() => return late(Failure::BadResponse, false),
             () = ends(upload), if pauses => {}
             () = &mut timer => {}
         }

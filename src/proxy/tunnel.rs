@@ -15,7 +15,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::headers::upgrade;
@@ -23,6 +22,7 @@ use crate::proxy::answer::Answer;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::relay::{End, Relay};
+use crate::upstream::http1::Bare;
 use crate::upstream::pool::Lease;
 
 /// Where a connection's tunnel waits until its 101 has gone. The connection owns it, its requests only know of it.
@@ -65,23 +65,20 @@ pub fn stream_of(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 #[derive(Debug)]
 pub struct Tunnel {
     exchange: Box<Exchange>,
-    backend: OnUpgrade,
-    /// Kept until the switch: without it hyper's client would give up the connection.
-    lease: Lease,
+    /// The backend's side.
+    backend: Option<Bare>,
 }
 
 /// Turns a backend's 101 into the visitor's, and the exchange into a tunnel that waits in the connection's slot.
-pub fn switch(mut exchange: Box<Exchange>, mut agreed: Response<Incoming>, lease: Lease) -> Response<Answer> {
-    let backend = hyper::upgrade::on(&mut agreed);
-    let mut response = Response::new(Answer::of_nothing());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = std::mem::take(agreed.headers_mut());
+pub fn switch(mut exchange: Box<Exchange>, agreed: Response<()>, lease: Lease) -> Response<Answer> {
+    let backend = lease.into_bare();
+    let mut response = agreed.map(|()| Answer::of_nothing());
     exchange.switched();
     if let Some(stream) = exchange.stream.take() {
         upgrade::clear(response.headers_mut());
         *response.status_mut() = StatusCode::OK;
         let downstream = Rc::clone(&exchange.downstream);
-        let tunnel = Box::new(Tunnel { exchange, backend, lease });
+        let tunnel = Box::new(Tunnel { exchange, backend });
         // Only a connection with a way to begin it gives such streams.
         if let Some(begin) = &downstream.streams {
             begin.0(tunnel, stream);
@@ -91,7 +88,7 @@ pub fn switch(mut exchange: Box<Exchange>, mut agreed: Response<Incoming>, lease
     upgrade::write(response.headers_mut());
     // Without a slot the connection is one that can't switch, and is about to end.
     if let Some(slot) = exchange.downstream.tunnel.upgrade() {
-        *slot.0.borrow_mut() = Some(Box::new(Tunnel { exchange, backend, lease }));
+        *slot.0.borrow_mut() = Some(Box::new(Tunnel { exchange, backend }));
     }
     response
 }
@@ -103,13 +100,12 @@ impl Tunnel {
     where
         V: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { mut exchange, backend, lease } = *self;
-        let Ok(backend) = backend.await else {
+        let Self { mut exchange, backend } = *self;
+        let Some(backend) = backend else {
             return exchange.broke_off(Error::Backend(Failure::TunnelBroken));
         };
-        drop(lease);
         let timeouts = exchange.view.snapshot.config.timeouts;
-        let mut relay = Relay::new(visitor, TokioIo::new(backend), early, &timeouts);
+        let mut relay = Relay::new(visitor, backend, early, &timeouts);
         let mut counted = (0, 0);
         let end = poll_fn(|cx| {
             let outcome = relay.poll(cx, drains());

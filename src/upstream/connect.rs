@@ -1,4 +1,4 @@
-//! Opens one connection to an endpoint: a socket, TLS where its URL says so, hyper's client on it.
+//! Opens one connection to an endpoint: a socket, TLS where its URL says so, HTTP on it.
 //!
 //! `upstream::pool` calls it when it has none to reuse or to share. It must never wait beyond its limit, nor try an
 //! address twice.
@@ -9,27 +9,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::limits::sockets::UNSENT;
-use crate::config::limits::{HYPER_BUFFER, HYPER_FIELDS};
 use crate::config::model::{EndpointUrl, Http2};
 use crate::upstream::descriptors::{is_shortage, leaves_reserve};
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::flow::Flow;
+use crate::upstream::http1::Connection;
 use crate::upstream::http2::{self, Driven};
 use crate::upstream::io::UpstreamIo;
+use crate::upstream::socket::Socket;
 use crate::upstream::unsent::bound_unsent;
-use crate::upstream::upload::Upload;
 use crate::upstream::{dial, tls};
 
 /// A fresh connection, ready for its first request.
@@ -43,7 +39,7 @@ pub struct Connected {
 /// What is spoken on a connection, with what sends requests on it.
 pub enum Protocol {
     /// One request at a time.
-    Http1(SendRequest<Upload>, Arc<Flow>),
+    Http1(Box<Connection>),
     /// Many at a time.
     Http2(Driven),
 }
@@ -148,7 +144,7 @@ impl ConnectError {
 async fn open_unix(path: &Path, http2: Http2, limits: ConnectLimits) -> Result<Protocol, ConnectError> {
     let socket = UnixStream::connect(path).await.map_err(ConnectError::of_tcp)?;
     leaves_reserve(&socket).map_err(ConnectError::of_tcp)?;
-    in_clear(socket, http2, limits).await
+    in_clear(Socket::Unix(socket), http2, limits).await
 }
 
 async fn shake_hands(
@@ -170,57 +166,37 @@ async fn shake_hands(
             } else {
                 connector.with_alpn(tls::protocols(http2)).connect(name.clone(), socket).await
             };
-            over_tls(shaken.map_err(ConnectError::of_tls)?, http2, limits).await
+            over_tls(Box::new(shaken.map_err(ConnectError::of_tls)?), http2, limits).await
         }
         (Some(_), None) => Err(ConnectError::of_tls(io::ErrorKind::InvalidInput.into())),
-        (None, _) => in_clear(socket, http2, limits).await,
+        (None, _) => in_clear(Socket::Tcp(socket), http2, limits).await,
     }
 }
 
 async fn over_tls(
-    stream: TlsStream<TcpStream>,
+    stream: Box<TlsStream<TcpStream>>,
     http2: Http2,
     limits: ConnectLimits,
 ) -> Result<Protocol, ConnectError> {
     let chosen = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
     match http2 {
-        Http2::Auto | Http2::Always if chosen => http2::handshake(stream, limits).await.map(Protocol::Http2),
+        Http2::Auto | Http2::Always if chosen => http2::handshake(*stream, limits).await.map(Protocol::Http2),
         Http2::Always => Err(ConnectError::Alpn),
         // Whoever knows nothing of ALPN speaks HTTP/1.1.
-        Http2::Auto | Http2::Never => http1(stream, limits).await,
+        Http2::Auto | Http2::Never => Ok(http1(Socket::Tls(stream), limits)),
     }
 }
 
-async fn in_clear<S>(socket: S, http2: Http2, limits: ConnectLimits) -> Result<Protocol, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn in_clear(socket: Socket, http2: Http2, limits: ConnectLimits) -> Result<Protocol, ConnectError> {
     match http2 {
         Http2::Always => http2::handshake(socket, limits).await.map(Protocol::Http2),
-        Http2::Auto | Http2::Never => http1(socket, limits).await,
+        Http2::Auto | Http2::Never => Ok(http1(socket, limits)),
     }
 }
 
-async fn http1<S>(socket: S, limits: ConnectLimits) -> Result<Protocol, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let flow = Arc::new(Flow::default());
-    let io = TokioIo::new(UpstreamIo::flowing(socket, limits.write, Arc::clone(&flow)));
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HYPER_BUFFER);
-    if limits.header_count > HYPER_FIELDS {
-        builder.max_headers(limits.header_count);
-    }
-    let made = builder.handshake::<_, Upload>(io).await;
-    let (sender, connection) = made.map_err(|error| ConnectError::Tcp(Arc::new(io::Error::other(error))))?;
-    tokio::task::spawn_local(async move {
-        // A connection that becomes a tunnel leaves this task with its 101.
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "upstream connection ended");
-        }
-    });
-    Ok(Protocol::Http1(sender, flow))
+fn http1(socket: Socket, limits: ConnectLimits) -> Protocol {
+    let io = UpstreamIo::new(socket, limits.write);
+    Protocol::Http1(Box::new(Connection::new(io, limits.header_count)))
 }
 
 #[cfg(test)]

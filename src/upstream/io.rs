@@ -15,7 +15,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use crate::upstream::flow::Flow;
 use crate::upstream::stall::Stall;
 
 /// A socket whose writes don't wait for ever.
@@ -27,14 +26,12 @@ pub struct UpstreamIo<S> {
     heard: Option<Arc<Notify>>,
     /// The other side has closed, and hears nothing more.
     deaf: bool,
-    /// Where only one exchange at a time is on it.
-    flow: Option<Arc<Flow>>,
 }
 
 impl<S> UpstreamIo<S> {
     /// Ends a write that makes no progress for `limit`.
     pub fn new(socket: S, limit: Duration) -> Self {
-        Self { socket, write_stall: Stall::new(limit), heard: None, deaf: false, flow: None }
+        Self { socket, write_stall: Stall::new(limit), heard: None, deaf: false }
     }
 
     /// The same, and tells of every read that brought something, or the end.
@@ -42,9 +39,9 @@ impl<S> UpstreamIo<S> {
         Self { heard: Some(heard), ..Self::new(socket, limit) }
     }
 
-    /// The same, and tells `flow` how it goes, and goes by it.
-    pub fn flowing(socket: S, limit: Duration, flow: Arc<Flow>) -> Self {
-        Self { flow: Some(flow), ..Self::new(socket, limit) }
+    /// Whether the other side hears nothing more.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
     }
 
     /// How a write went: `all` of it is written where nobody hears it.
@@ -54,13 +51,6 @@ impl<S> UpstreamIo<S> {
         outcome: Poll<io::Result<T>>,
         all: impl FnOnce() -> T,
     ) -> Poll<io::Result<T>> {
-        if self.flow.as_ref().is_some_and(|flow| flow.blocks(outcome.is_pending())) {
-            // The body was told to wait, by this task.
-            cx.waker().wake_by_ref();
-        }
-        if outcome.is_pending() && self.flow.as_ref().is_some_and(|flow| flow.is_given_up()) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
         match self.write_stall.check(cx, outcome) {
             Poll::Ready(Err(error)) if is_of_the_other_side(&error) => {
                 self.deaf = true;
@@ -77,8 +67,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for UpstreamIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let most = self.flow.as_ref().map_or(usize::MAX, |flow| flow.most());
-        let outcome = poll_read_at_most(most, &mut self.socket, cx, buf);
+        let outcome = Pin::new(&mut self.socket).poll_read(cx, buf);
         if let Some(heard) = self.heard.as_ref().filter(|_| outcome.is_ready()) {
             heard.notify_one();
         }

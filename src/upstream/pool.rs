@@ -6,13 +6,16 @@
 //! be shared between threads, nor hand out a connection that is known to be closed.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1::SendRequest};
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,8 +25,10 @@ use crate::config::model::Http2;
 use crate::health::vitals::How;
 use crate::upstream::connect::{ConnectError, ConnectLimits, Connected, Protocol, connect};
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::flow::Flow;
+use crate::upstream::http1::head::Head;
+use crate::upstream::http1::{Bare, Connection};
 use crate::upstream::streams::{Shared, Stream};
+use crate::upstream::unanswered::{Cause, Unanswered};
 use crate::upstream::upload::Upload;
 
 /// The connections of one worker to one endpoint.
@@ -107,12 +112,11 @@ impl Pool {
         let mut at = idle.len();
         while at > 0 {
             at -= 1;
-            let candidate = &idle[at];
+            let candidate = &mut idle[at];
             if !candidate.is_good(&self.endpoint, now, keep) {
                 idle.remove(at);
             } else if candidate.serves(server_name) && (!proven || candidate.is_proven(now)) {
-                let Idle { sender, link, .. } = idle.remove(at);
-                return Some(Lease { carrier: Carrier::Http1 { sender, link }, pool: Rc::clone(self) });
+                return Some(idle.remove(at).lease(self));
             }
         }
         None
@@ -124,7 +128,7 @@ impl Pool {
             return None;
         }
         let stream = self.shared.join(&self.endpoint, server_name)?;
-        Some(Lease { carrier: Carrier::Http2(stream), pool: Rc::clone(self) })
+        Some(Lease { carrier: Carrier::Http2(stream, None), pool: Rc::clone(self) })
     }
 
     /// A fresh connection, or a stream of one that is opened for all who wait for one.
@@ -177,7 +181,7 @@ impl Pool {
 
     /// Closes what has been idle for longer than `keep`, or goes to an address that the name has long lost.
     pub fn sweep(&self, now: Instant, keep: Duration) {
-        self.idle.borrow_mut().retain(|idle| idle.is_good(&self.endpoint, now, keep));
+        self.idle.borrow_mut().retain_mut(|idle| idle.is_good(&self.endpoint, now, keep));
         self.shared.sweep(&self.endpoint, now, keep, self.bound.get());
     }
 
@@ -188,8 +192,8 @@ impl Pool {
     ) -> Result<(), ConnectError> {
         let lease = self.open_alone(server_name.as_ref(), limits).await?;
         match lease.carrier {
-            Carrier::Http1 { sender, link } => self.put(Idle { sender, link, since: Instant::now() }),
-            Carrier::Http2(_) => {}
+            Carrier::Http1 { connection, link } => self.put(Idle { connection, link, since: Instant::now() }),
+            Carrier::Http2(..) => {}
         }
         Ok(())
     }
@@ -200,7 +204,7 @@ impl Pool {
         limits: ConnectLimits,
     ) -> Result<Lease, ConnectError> {
         let lease = self.connect(server_name, self.endpoint.http2, limits).await?;
-        self.shares.set(matches!(lease.carrier, Carrier::Http2(_)));
+        self.shares.set(matches!(lease.carrier, Carrier::Http2(..)));
         Ok(lease)
     }
 
@@ -215,12 +219,11 @@ impl Pool {
         let connected = Box::pin(connect(&self.endpoint, server_name, turn, http2, limits)).await?;
         let (Connected { protocol, address }, server_name) = (connected, server_name.cloned());
         let carrier = match protocol {
-            Protocol::Http1(sender, flow) => {
-                let (exchanges, promised, last) = (0, None, false);
-                let link = PooledLink { address, server_name, flow, exchanges, promised, last };
-                Carrier::Http1 { sender, link }
+            Protocol::Http1(connection) => {
+                let link = PooledLink { address, server_name, exchanges: 0, promised: None };
+                Carrier::Http1 { connection, link }
             }
-            Protocol::Http2(driven) => Carrier::Http2(self.shared.add(driven, address, server_name)),
+            Protocol::Http2(driven) => Carrier::Http2(self.shared.add(driven, address, server_name), None),
         };
         Ok(Lease { carrier, pool: Rc::clone(self) })
     }
@@ -229,8 +232,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let unused = |idle: &Idle| idle.link.exchanges == 0 && idle.serves(server_name);
         let at = idle.iter().rposition(unused)?;
-        let Idle { sender, link, .. } = idle.remove(at);
-        Some(Lease { carrier: Carrier::Http1 { sender, link }, pool: Rc::clone(self) })
+        Some(idle.remove(at).lease(self))
     }
 
     fn put(&self, idle: Idle) {
@@ -260,7 +262,7 @@ impl Lease {
     pub fn is_reused(&self) -> bool {
         match &self.carrier {
             Carrier::Http1 { link, .. } => link.exchanges > 0,
-            Carrier::Http2(stream) => stream.is_reused(),
+            Carrier::Http2(stream, _) => stream.is_reused(),
         }
     }
 
@@ -268,32 +270,76 @@ impl Lease {
     pub fn version(&self) -> Version {
         match &self.carrier {
             Carrier::Http1 { .. } => Version::HTTP_11,
-            Carrier::Http2(_) => Version::HTTP_2,
+            Carrier::Http2(..) => Version::HTTP_2,
         }
     }
 
-    /// Sends one request and waits for the response's head.
+    /// Sends one request and waits for the response's head. `heard` is told of informational responses before it, which
+    /// hyper keeps to itself in HTTP/2, and says whether to go on.
     ///
     /// # Errors
     /// With the request where none of it was sent.
     pub async fn send(
         &mut self,
         request: Request<Upload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        heard: impl FnMut(&Head) -> bool,
+    ) -> Result<Response<()>, Unanswered> {
         match &mut self.carrier {
-            Carrier::Http1 { sender, link } => {
-                request.body().flows(&link.flow);
-                sender.try_send_request(request).await
+            Carrier::Http1 { connection, .. } => connection.send(request, heard).await,
+            Carrier::Http2(stream, body) => {
+                let response = stream.send(request).await.map_err(|mut failed| Unanswered {
+                    unsent: failed.take_message(),
+                    cause: failed.into_error().into(),
+                })?;
+                let (parts, incoming) = response.into_parts();
+                *body = Some(incoming);
+                Ok(Response::from_parts(parts, ()))
             }
-            Carrier::Http2(stream) => stream.send(request).await,
         }
     }
 
-    /// How its bytes flow, where no other exchange's are among them.
-    pub fn flow(&self) -> Option<Arc<Flow>> {
+    /// The next of the response's body.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        match &mut self.carrier {
+            Carrier::Http1 { connection, .. } => {
+                connection.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Cause::from)))
+            }
+            Carrier::Http2(_, Some(body)) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Cause::from)))
+            }
+            Carrier::Http2(_, None) => Poll::Ready(None),
+        }
+    }
+
+    /// Whether the response's body has ended.
+    pub fn is_end_stream(&self) -> bool {
         match &self.carrier {
-            Carrier::Http1 { link, .. } => Some(Arc::clone(&link.flow)),
-            Carrier::Http2(_) => None,
+            Carrier::Http1 { connection, .. } => connection.is_end_stream(),
+            Carrier::Http2(_, body) => body.as_ref().is_none_or(Incoming::is_end_stream),
+        }
+    }
+
+    /// How much of it is to come.
+    pub fn size_hint(&self) -> SizeHint {
+        match &self.carrier {
+            Carrier::Http1 { connection, .. } => connection.size_hint(),
+            Carrier::Http2(_, body) => body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint),
+        }
+    }
+
+    /// From now on a read brings at most so many bytes, where no other exchange's are among them.
+    pub fn reads(&mut self, most: usize) {
+        match &mut self.carrier {
+            Carrier::Http1 { connection, .. } => connection.reads(most),
+            Carrier::Http2(..) => {}
+        }
+    }
+
+    /// What it is besides HTTP, after a 101. Over HTTP/2 there is none.
+    pub fn into_bare(self) -> Option<Bare> {
+        match self.carrier {
+            Carrier::Http1 { connection, .. } => Some(connection.into_bare()),
+            Carrier::Http2(..) => None,
         }
     }
 
@@ -305,28 +351,20 @@ impl Lease {
                 link.promised = Some(timeout.saturating_sub(Duration::from_secs(1)));
             }
             // HTTP/2 has no such field (RFC 9113 section 8.2.2).
-            Carrier::Http2(_) => {}
-        }
-    }
-
-    /// It carries no further exchange.
-    pub fn is_last(&mut self) {
-        match &mut self.carrier {
-            Carrier::Http1 { link, .. } => link.last = true,
-            // A backend says so by GOAWAY.
-            Carrier::Http2(_) => {}
+            Carrier::Http2(..) => {}
         }
     }
 
     /// The exchange is over to its last byte, both ways.
     pub fn give_back(self) {
         match self.carrier {
-            Carrier::Http1 { sender, mut link } if !sender.is_closed() && !link.last => {
+            Carrier::Http1 { mut connection, mut link } => {
                 link.exchanges = link.exchanges.saturating_add(1);
-                self.pool.put(Idle { sender, link, since: Instant::now() });
+                if connection.rests() {
+                    self.pool.put(Idle { connection, link, since: Instant::now() });
+                }
             }
-            Carrier::Http1 { .. } => {}
-            Carrier::Http2(stream) => stream.complete(),
+            Carrier::Http2(stream, _) => stream.complete(),
         }
     }
 }
@@ -335,28 +373,33 @@ impl Lease {
 #[derive(Debug)]
 enum Carrier {
     /// A connection of its own.
-    Http1 { sender: SendRequest<Upload>, link: PooledLink },
-    /// A stream of a shared one.
-    Http2(Rc<Stream>),
+    Http1 { connection: Box<Connection>, link: PooledLink },
+    /// A stream of a shared one, and the response's body on it.
+    Http2(Rc<Stream>, Option<Incoming>),
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Upload>,
+    connection: Box<Connection>,
     link: PooledLink,
     since: Instant,
 }
 
 impl Idle {
-    fn is_good(&self, endpoint: &Endpoint, now: Instant, keep: Duration) -> bool {
+    fn lease(self, pool: &Rc<Pool>) -> Lease {
+        let Self { connection, link, .. } = self;
+        Lease { carrier: Carrier::Http1 { connection, link }, pool: Rc::clone(pool) }
+    }
+
+    fn is_good(&mut self, endpoint: &Endpoint, now: Instant, keep: Duration) -> bool {
         let keep = self.link.promised.map_or(keep, |promised| promised.min(keep));
-        !self.sender.is_closed()
-            && now.saturating_duration_since(self.since) < keep
+        now.saturating_duration_since(self.since) < keep
             && self.link.address.is_none_or(|address| endpoint.has_had(address))
+            && !self.connection.is_stale()
     }
 
     fn serves(&self, server_name: Option<&ServerName<'static>>) -> bool {
-        self.sender.is_ready() && self.link.server_name.as_ref() == server_name
+        self.link.server_name.as_ref() == server_name
     }
 
     /// Whether a backend that closes after each answer would have been found out by now.
@@ -371,19 +414,10 @@ struct PooledLink {
     /// A unix socket has none.
     address: Option<std::net::SocketAddr>,
     server_name: Option<ServerName<'static>>,
-    flow: Arc<Flow>,
     /// How many it has carried.
     exchanges: u32,
     /// How long it may idle by the backend's own word.
     promised: Option<Duration>,
-    /// Whether it ends with this exchange.
-    last: bool,
-}
-
-impl Drop for PooledLink {
-    fn drop(&mut self) {
-        self.flow.is_left();
-    }
 }
 
 #[cfg(test)]

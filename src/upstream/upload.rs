@@ -23,7 +23,6 @@ use tokio::time::Instant;
 
 use crate::config::limits::CONTINUE_WAIT;
 use crate::headers::outgoing;
-use crate::upstream::flow::Flow;
 use crate::upstream::pace::Pace;
 use crate::upstream::stall::Stall;
 use crate::upstream::streams::Stream;
@@ -54,7 +53,6 @@ impl Upload {
             deadline,
             gate,
             stream: None,
-            flow: None,
             begin: None,
             run: 0,
         };
@@ -99,13 +97,6 @@ impl Upload {
                 // Either way the body goes.
                 let _ = tokio::time::timeout(CONTINUE_WAIT, go_ahead.notified()).await;
             }));
-        }
-    }
-
-    /// It goes by this connection: while what went before waits there, no more is asked of the visitor.
-    pub fn flows(&self, flow: &Arc<Flow>) {
-        if let Some(Handle { streaming, .. }) = &self.0 {
-            streaming.borrow_mut().flow = Some(Arc::clone(flow));
         }
     }
 
@@ -296,7 +287,6 @@ struct Streaming {
     deadline: Instant,
     gate: Option<Gate>,
     stream: Option<Rc<Stream>>,
-    flow: Option<Arc<Flow>>,
     begin: Option<Begin>,
     /// Which attempt reads.
     run: u32,
@@ -308,10 +298,6 @@ impl Streaming {
         if let Some(gate) = &mut self.gate {
             std::task::ready!(gate.as_mut().poll(cx));
             self.gate = None;
-        }
-        if self.flow.as_ref().is_some_and(|flow| flow.is_blocked()) {
-            // Whoever writes wakes this task when the backend takes something.
-            return Poll::Pending;
         }
         if let Some(frame) = self.begin.as_mut().and_then(Begin::next) {
             return Poll::Ready(Some(Ok(frame)));

@@ -13,7 +13,8 @@ const PURE_FILES: [&str; 4] =
 /// A module head that begins so makes its file pure too.
 const PURE_HEAD: &str = "//! Pure: ";
 /// The packages that pure code may use.
-const VALUES: [&str; 8] = ["http", "serde", "toml", "ipnet", "xxhash_rust", "itoa", "bytes", "memchr"];
+const VALUES: [&str; 9] =
+    ["http", "serde", "toml", "ipnet", "xxhash_rust", "itoa", "bytes", "memchr", "httparse"];
 /// Two more: they only derive.
 const DERIVES: [&str; 2] = ["thiserror", "utoipa"];
 /// What of std isn't a function of its arguments: clocks, global state, the world outside.
