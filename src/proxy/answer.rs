@@ -79,8 +79,8 @@ impl Answer {
         };
         exchange.complete();
         let uploaded = exchange.upload().is_none_or(|upload| upload.ended().is_some());
-        if let Some(lease) = download.lease.take().filter(|_| uploaded) {
-            lease.give_back();
+        if let Some(lease) = download.lease.take() {
+            if uploaded { lease.give_back() } else { lease.finish() }
         }
     }
 

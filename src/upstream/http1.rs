@@ -148,6 +148,11 @@ impl Connection {
         }
     }
 
+    /// Sends what is left of the request; says whether all of it has gone.
+    pub async fn finish(&mut self) -> bool {
+        poll_fn(|cx| self.poll_send(cx)).await.is_ok()
+    }
+
     /// Whether the response's body has ended.
     pub fn is_end_stream(&self) -> bool {
         self.body.is_end()

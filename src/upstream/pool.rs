@@ -355,6 +355,21 @@ impl Lease {
         }
     }
 
+    /// The response is over, and the request isn't. The rest of it goes where it was going, in a task of its own and as
+    /// bounded as before: a visitor whose body nobody reads would lose its connection, without being told.
+    pub fn finish(mut self) {
+        tokio::task::spawn_local(async move {
+            let sent = match &mut self.carrier {
+                Carrier::Http1 { connection, .. } => connection.finish().await,
+                // A stream's body goes by itself.
+                Carrier::Http2(..) => return,
+            };
+            if sent {
+                self.give_back();
+            }
+        });
+    }
+
     /// The exchange is over to its last byte, both ways.
     pub fn give_back(self) {
         match self.carrier {

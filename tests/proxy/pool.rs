@@ -320,6 +320,28 @@ fn a_connection_whose_upload_was_cut_short_is_not_used_again() {
     }
 }
 
+/// Seen: nginx answers a POST whose body is still on its way, and the visitor's connection closed behind the answer,
+/// unannounced; the next POST on it was lost.
+#[test]
+fn an_answer_that_comes_before_the_end_of_its_request_ends_no_connection() {
+    let backend = Backend::start(|mut peer| {
+        while let Some(mut head) = peer.head() {
+            peer.send(ok("early"));
+            peer.body(&mut head);
+        }
+    });
+    let proxy = Proxy::start(&Config::of(&backend));
+    let mut visitor = proxy.visit();
+    for _ in 0..3 {
+        visitor.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 4\r\n\r\nbo");
+        assert_eq!(visitor.response().text(), "early");
+        visitor.send("dy");
+        assert!(backend.next().body.is_empty(), "the head comes first");
+        assert_eq!(backend.next().body, b"body");
+    }
+    assert_eq!(visitor.get("/").text(), "early");
+}
+
 /// hyper remembers the version: it went on in HTTP/1.0, which has no chunked requests, and sent the POST without its
 /// body.
 #[test]
