@@ -2,8 +2,8 @@
 //! asks.
 //!
 //! `upstream::connect` makes it, `upstream::pool` keeps it between exchanges. No task, channel or wake-up of its own
-//! stands between socket and visitor. It must never read past a response, nor be used for another exchange before both
-//! sides of the last are whole.
+//! stands between socket and visitor. It must never be used for another exchange before both sides of the last are
+//! whole, nor with a byte left over that nobody asked for.
 
 use std::future::{Future, poll_fn};
 use std::io;
