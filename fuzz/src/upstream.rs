@@ -1,4 +1,7 @@
-//! Answers of backends.
+//! Answers of backends, and what is written on connections of HTTP/1.1.
+
+#[path = "../../src/upstream/out.rs"]
+pub mod out;
 
 #[path = "."]
 pub mod http1 {
@@ -6,4 +9,6 @@ pub mod http1 {
     pub mod body;
     #[path = "../../src/upstream/http1/head.rs"]
     pub mod head;
+    #[path = "../../src/upstream/http1/request.rs"]
+    pub mod request;
 }

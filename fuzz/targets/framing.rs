@@ -1,11 +1,16 @@
-//! A connection's bytes get the same verdict however they are cut, and a head that passes is read by hyper's parser as
+//! A connection's bytes get the same verdict however they are cut, and a head that passes is read by another parser as
 //! the one message that we took it for.
 
 #![no_main]
 
+use bytes::{Buf, BytesMut};
 use crossfade_fuzz::config::limits::Limits;
 use crossfade_fuzz::pieces;
-use crossfade_fuzz::server::framing::{Framer, Passage};
+use crossfade_fuzz::proxy::refusal::Refusal;
+use crossfade_fuzz::server::body::{Body, Next};
+use crossfade_fuzz::server::framing::{Found, Search};
+use crossfade_fuzz::server::head::{self, Framing, Head};
+use http::Version;
 
 /// What becomes of a connection: the bytes that passed and where messages ended among them, and why it was refused.
 #[derive(Debug, PartialEq)]
@@ -32,36 +37,61 @@ fn are_equal(whole: &Fate, cut: &Fate) {
 
 fn fate(bytes: &[u8], ends: &[usize], limits: &Limits) -> Fate {
     let mut fate = Fate { passed: Vec::new(), ends: Vec::new(), refused: false };
-    let (mut framer, mut at) = (Framer::at_start(), 0);
+    let (mut search, mut body, mut here, mut at) = (Search::default(), None::<Body>, BytesMut::new(), 0);
     for &end in ends {
-        while at < end {
-            let before = framer;
-            match framer.pass(&bytes[at..end], limits) {
-                Ok(Passage::Pass(length)) => {
-                    assert!(length > 0 && length <= end - at);
-                    if before.between_messages() || matches!(before, Framer::Head { .. }) {
-                        is_one_message(&bytes[at..at + length], framer, limits);
-                    }
-                    fate.passed.extend_from_slice(&bytes[at..at + length]);
-                    at += length;
-                    if framer.between_messages() {
-                        fate.ends.push(at);
-                    }
-                }
-                Ok(Passage::Skip(length)) => at += length,
-                Ok(Passage::More) => break,
-                Err(_) => {
-                    fate.refused = true;
-                    return fate;
-                }
+        here.extend_from_slice(&bytes[at..end]);
+        at = end;
+        match go_on(&mut fate, &mut search, &mut body, &mut here, limits) {
+            Ok(()) => {}
+            Err(_) => {
+                fate.refused = true;
+                return fate;
             }
         }
     }
     fate
 }
 
+/// Reads what is `here`: heads, and the bodies behind them.
+fn go_on(
+    fate: &mut Fate,
+    search: &mut Search,
+    body: &mut Option<Body>,
+    here: &mut BytesMut,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    loop {
+        if let Some(open) = body {
+            match open.next(here)? {
+                Next::Data(data) => fate.passed.extend_from_slice(&data),
+                Next::Trailers(_) => {}
+                Next::End => {
+                    *body = None;
+                    fate.ends.push(fate.passed.len());
+                }
+                Next::More => return Ok(()),
+            }
+            continue;
+        }
+        if here.is_empty() {
+            return Ok(());
+        }
+        match search.look(here, limits)? {
+            Found::Head(length) => {
+                let head = here.split_to(length).freeze();
+                let read = head::read(&head, limits)?;
+                is_one_message(&head, &read, limits);
+                fate.passed.extend_from_slice(&head);
+                *body = Some(Body::of(read.framing));
+            }
+            Found::Empty(length) => here.advance(length),
+            Found::More => return Ok(()),
+        }
+    }
+}
+
 /// What hyper's parser makes of a head that passed, and what the letter of RFC 9112 says of it.
-fn is_one_message(head: &[u8], then: Framer, limits: &Limits) {
+fn is_one_message(head: &[u8], read: &Head, limits: &Limits) {
     assert!(head.len() <= limits.head_size && head.ends_with(b"\r\n\r\n"));
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut request = httparse::Request::new(&mut fields);
@@ -71,6 +101,12 @@ fn is_one_message(head: &[u8], then: Framer, limits: &Limits) {
     let (method, path) = (request.method.expect("it has one"), request.path.expect("it has one"));
     let version = request.version.expect("it has one");
     assert_eq!(line, format!("{method} {path} HTTP/1.{version}").as_bytes(), "nothing between the words");
+    let same =
+        read.method == method && read.version == [Version::HTTP_10, Version::HTTP_11][usize::from(version)];
+    assert!(same && read.headers.len() == request.headers.len());
+    for field in request.headers.iter() {
+        assert!(read.headers.get_all(field.name).iter().any(|value| value.as_bytes() == field.value));
+    }
     assert!(request.headers.len() <= limits.header_count && path.len() <= limits.target_size);
     for (at, &byte) in head.iter().enumerate() {
         assert!(byte != b'\n' || head[at - 1] == b'\r', "a bare LF");
@@ -84,22 +120,19 @@ fn is_one_message(head: &[u8], then: Framer, limits: &Limits) {
     };
     let (encodings, lengths) = (values("transfer-encoding"), values("content-length"));
     let framed = match (encodings.as_slice(), lengths.as_slice()) {
-        ([], []) => Framer::at_start(),
+        ([], []) => Framing::Length(0),
         ([encoding], []) => {
             assert!(encoding.eq_ignore_ascii_case(b"chunked") && version == 1);
-            return assert!(matches!(then, Framer::Chunked(_)));
+            Framing::Chunked
         }
         ([], [length, others @ ..]) => {
             assert!(length.iter().all(u8::is_ascii_digit));
             let number =
                 |digits: &[u8]| -> u64 { String::from_utf8_lossy(digits).parse().expect("it is a number") };
             assert!(others.iter().all(|other| number(other) == number(length)));
-            match number(length) {
-                0 => Framer::at_start(),
-                length => Framer::Length(length),
-            }
+            Framing::Length(number(length))
         }
         both => panic!("two framings: {both:?}"),
     };
-    assert_eq!(then, framed);
+    assert_eq!(read.framing, framed);
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gate::Gate;
 use super::room::{Room, Stay};
-use crate::config::limits::{ACCEPT_PAUSE, ADMIN_HEAD, ADMIN_LIFE, HYPER_BUFFER};
+use crate::config::limits::{ACCEPT_PAUSE, ADMIN_HEAD, ADMIN_LIFE, BUFFER_MOST};
 use crate::server::listener::Listening;
 use crate::server::socket::Socket;
 use crate::upstream::io::UpstreamIo;
@@ -98,7 +98,7 @@ where
     socket.set_nodelay();
     let io = TokioIo::new(UpstreamIo::new(socket, ADMIN_HEAD));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(ADMIN_HEAD).max_buf_size(HYPER_BUFFER);
+    builder.timer(TokioTimer::new()).header_read_timeout(ADMIN_HEAD).max_buf_size(BUFFER_MOST);
     let mut connection = pin!(builder.serve_connection(io, answer));
     // How it ends concerns nobody: whoever asked is gone, or has the answer.
     tokio::select! {

@@ -165,8 +165,8 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = HTTP2_STREAMS as u32 * HTTP2_STREAM_WIN
 /// Bytes of a request's body that wait in hyper for the backend to take them, per stream.
 pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
 /// Bytes of a response's or its trailers' fields over HTTP/2, as RFC 9113 section 6.5.2 counts them. Heroku lets 8 KiB
-/// of a cookie pass; what HTTP/1.1 may send us is bounded by [`HYPER_BUFFER`].
-pub const HTTP2_HEADER_LIST: u32 = HYPER_BUFFER as u32;
+/// of a cookie pass; what HTTP/1.1 may send us is bounded by [`BUFFER_MOST`].
+pub const HTTP2_HEADER_LIST: u32 = BUFFER_MOST as u32;
 /// A connection with requests on it that is silent for this long is asked whether it lives. At most three times within
 /// `idle_body`: gRPC servers end connections that ask more often without saying anything else.
 pub const HTTP2_PING: Duration = Duration::from_secs(20);
@@ -290,9 +290,8 @@ pub const DESCRIPTORS_LATER: usize = 8;
 pub const DESCRIPTORS_WORKER: usize = 3;
 /// Bytes of a connection's own read buffer.
 pub const READ_BUFFER: usize = 16 * 1024;
-/// A connection that is silent for so long after its answers gives up its buffers, 25 KB, until it speaks again, which
-/// then costs a microsecond. A busy one looks at the clock this often.
-pub const REST: Duration = Duration::from_secs(1);
+/// Bytes of a read of a request's head: ten times what a browser's has.
+pub const HEAD_READ: usize = 4 * 1024;
 /// What of a cgroup's or the machine's memory is ours unless `[limits] memory` says: the rest is what grows between two
 /// looks, and the kernel's.
 pub const MEMORY_SHARE: f64 = 0.9;
@@ -320,24 +319,23 @@ pub const MEMORY_RETRY: Duration = Duration::from_secs(2);
 pub const CONNECTION_COST: u64 = 12 * 1024;
 /// What serving needs beside them.
 pub const MEMORY_BASE: u64 = 16 * 1024 * 1024;
-/// Bytes of a read of a body whose reader isn't known to be fast. One less than a power of two: hyper's buffer grows
-/// by reads that fill it. A reader who stands still costs two of them.
-pub const SLOW_READ: usize = 16 * 1024 - 1;
+/// Bytes of a read of a body whose reader isn't known to be fast. A reader who stands still costs two of them.
+pub const SLOW_READ: usize = 16 * 1024;
 /// … while memory is scarce.
-pub const SCARCE_READ: usize = 8 * 1024 - 1;
+pub const SCARCE_READ: usize = 8 * 1024;
 /// Bytes of a body below which a read brought a drop: the next waits in the lane. A chunk of a stream of text or sound
 /// is as small, and a turn comes at once where nobody else waits.
 pub const DROP: usize = 1024;
 /// Drops that are read before everybody else has a turn: one costs some 20 µs.
 pub const LANE: usize = 4;
 /// A visitor who has taken so many bytes without once being slower than the backend is fast: what is read for it then
-/// is bounded by [`HYPER_BUFFER`] alone. Several times what the sockets between take by themselves.
+/// is bounded by [`BUFFER_MOST`] alone. Several times what the sockets between take by themselves.
 pub const FAST_READER: u64 = 256 * 1024;
-/// hyper's buffer bound, each way and side (a visitor's fits a whole head, too): 100 stalled readers cost 26 MB
-/// with it, 134 MB with the default.
-pub const HYPER_BUFFER: usize = 64 * 1024;
-/// hyper's own bound on fields, kept on its stack; more cost an allocation a message.
-pub const HYPER_FIELDS: usize = 100;
+/// Bytes of a buffer of a connection of HTTP/1, each way and side: what one read brings, what a head has. With it 100
+/// stalled readers cost 26 MB; with hyper's default they cost 134 MB.
+pub const BUFFER_MOST: usize = 64 * 1024;
+/// Fields of a response for which there is room on the stack; more cost an allocation a message.
+pub const FIELDS_USUAL: usize = 100;
 /// After our last byte, how long and how much of what the visitor still sends is read away, so that the
 /// response isn't lost to a reset (RFC 9112 section 9.6).
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -378,9 +376,9 @@ pub const UNIX_PATH: usize = 107;
 
 /// What `[limits] head_size` may be, in bytes. At most ALB's own total; the buffer of a visitor's connection grows
 /// with it.
-pub const HEAD_SIZE: RangeInclusive<u64> = 1024..=HYPER_BUFFER as u64;
+pub const HEAD_SIZE: RangeInclusive<u64> = 1024..=BUFFER_MOST as u64;
 /// What `[limits] target_size` may be, in bytes; never above the head's.
-pub const TARGET_SIZE: RangeInclusive<u64> = 128..=HYPER_BUFFER as u64;
+pub const TARGET_SIZE: RangeInclusive<u64> = 128..=BUFFER_MOST as u64;
 /// What `[limits] replay_size` may be, in bytes; 0 keeps none. Each request in flight may cost as much.
 pub const REPLAY_SIZE: RangeInclusive<u64> = 0..=1024 * 1024;
 /// What `[limits] header_count` may be. 1000 as Heroku's router.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 use rustls::pki_types::ServerName;
 
 use crate::config::health::Probe;
-use crate::config::limits::HYPER_FIELDS;
+use crate::config::limits::FIELDS_USUAL;
 use crate::config::limits::health::PROBE_TIMEOUT;
 use crate::config::model::{Platform, Route};
 use crate::headers::authority::parse_authority;
@@ -85,7 +85,7 @@ impl Question {
 
     /// How long connecting and writing may take.
     pub fn limits(&self) -> ConnectLimits {
-        ConnectLimits { connect: self.connect, write: PROBE_TIMEOUT, header_count: HYPER_FIELDS }
+        ConnectLimits { connect: self.connect, write: PROBE_TIMEOUT, header_count: FIELDS_USUAL }
     }
 
     /// A request for `probe`, as one of a visitor over https would leave us, but for its `Host`.

@@ -1,6 +1,6 @@
 //! The body of a response on its way to the visitor: the backend's, or a few bytes of our own.
 //!
-//! hyper's server polls it when the visitor takes more, which is the whole of our backpressure. It carries
+//! The visitor's connection polls it when the visitor takes more, which is the whole of our backpressure. It carries
 //! the exchange, which ends with it, and the lease, which goes back to its pool with the last byte. It must
 //! never hold more than the frame at hand.
 
@@ -18,6 +18,7 @@ use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reading::Reader;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::tunnel::Tunnel;
 use crate::upstream::pace::Pace;
 use crate::upstream::pool::Lease;
 use crate::upstream::stall::Stall;
@@ -34,6 +35,8 @@ pub struct Answer {
 enum Source {
     Backend(Box<Download>),
     Own(Bytes),
+    /// What goes on behind a 101.
+    Tunnel(Box<Tunnel>),
     /// It broke off; the visitor hears of it when what came before has left.
     Broken(Error),
 }
@@ -58,13 +61,46 @@ impl Answer {
         Self { exchange: Some(exchange), source: Source::Own(body) }
     }
 
-    /// What follows a 101: nothing of HTTP.
+    /// What follows a 101.
+    pub fn of_tunnel(tunnel: Box<Tunnel>) -> Self {
+        Self { exchange: None, source: Source::Tunnel(tunnel) }
+    }
+
+    /// Whether it is a tunnel's.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.source, Source::Tunnel(_))
+    }
+
+    /// Whether it is a body of our own, which is there at once.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.source, Source::Own(_))
+    }
+
+    /// The tunnel, where it is to be one.
+    pub fn into_tunnel(self) -> Option<Box<Tunnel>> {
+        match self.source {
+            Source::Tunnel(tunnel) => Some(tunnel),
+            Source::Backend(_) | Source::Own(_) | Source::Broken(_) => None,
+        }
+    }
+
+    /// What is left of the request goes on to the backend, though the visitor takes nothing of the answer: it may be
+    /// one who sends all before it reads.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Source::Backend(download) = &mut self.source
+            && let Some(lease) = &mut download.lease
+        {
+            lease.poll_send(cx);
+        }
+    }
+
+    /// What follows a tunnel's agreement on a stream: nothing of HTTP.
     pub fn of_nothing() -> Self {
         Self { exchange: None, source: Source::Own(Bytes::new()) }
     }
 
     /// With the last byte the exchange is complete, and the connection can carry the next: if the request
-    /// went out to its own last byte, too. hyper doesn't ask for a frame after it.
+    /// went out to its own last byte, too. Nobody asks for a frame after it.
     fn end_if_whole(&mut self) {
         if let Source::Backend(download) = &self.source
             && download.is_end_stream()
@@ -87,7 +123,7 @@ impl Answer {
     fn account(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(trailers) = frame.trailers_mut() {
             hop_by_hop::strip_trailers(trailers);
-            // Nothing can follow them, and hyper doesn't ask.
+            // Nothing can follow them, and nobody asks.
             self.end();
             return frame;
         }
@@ -129,12 +165,9 @@ impl Body for Answer {
                 exchange.sent(body.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(body))));
             }
+            Source::Tunnel(_) => return Poll::Ready(None),
             Source::Broken(error) => return Poll::Ready(Some(Err(*error))),
         };
-        // What comes now would only wait here. The writer wakes this task when the visitor takes something.
-        if exchange.downstream.link.is_blocked() {
-            return Poll::Pending;
-        }
         match std::task::ready!(download.poll(cx)) {
             Ok(Some(frame)) => {
                 let given = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -151,7 +184,7 @@ impl Body for Answer {
             Err(failure) => {
                 let error = exchange.upload_fault().unwrap_or(Error::Backend(failure));
                 exchange.broke_off(error);
-                // With an error hyper drops what it hasn't written, the head too; a browser takes a connection that
+                // What is written before has to go, the head above all; a browser takes a connection that
                 // ends without a byte for one that was stale, and sends even a POST again. So it gets a turn to write.
                 this.source = Source::Broken(error);
                 cx.waker().wake_by_ref();
@@ -164,6 +197,7 @@ impl Body for Answer {
         match &self.source {
             Source::Backend(download) => download.is_end_stream(),
             Source::Own(body) => body.is_empty(),
+            Source::Tunnel(_) => true,
             Source::Broken(_) => false,
         }
     }
@@ -172,6 +206,7 @@ impl Body for Answer {
         match &self.source {
             Source::Backend(download) => download.size_hint(),
             Source::Own(body) => SizeHint::with_exact(body.len() as u64),
+            Source::Tunnel(_) => SizeHint::with_exact(0),
             Source::Broken(_) => SizeHint::default(),
         }
     }

@@ -4,14 +4,14 @@
 //! exchange's.
 
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use http::HeaderValue;
 
 use crate::headers::origin::{Peer, Scheme};
 use crate::headers::outgoing::client_value;
 use crate::proxy::link::Link;
-use crate::proxy::tunnel::{Begin, Slot};
+use crate::proxy::tunnel::Begin;
 use crate::proxy::worker::Worker;
 
 /// One connection.
@@ -27,8 +27,6 @@ pub struct Downstream {
     pub peer_value: HeaderValue,
     /// Our own address: the host of an HTTP/1.0 request that names none.
     pub local: HeaderValue,
-    /// Where a request that becomes a tunnel waits for the connection.
-    pub tunnel: Weak<Slot>,
     /// How its streams become tunnels, where it has streams.
     pub streams: Option<Begin>,
 }
@@ -50,7 +48,6 @@ impl Downstream {
             peer: Peer { address, scheme },
             peer_value: client_value(address),
             local,
-            tunnel: Weak::new(),
             streams: None,
         }
     }
@@ -58,10 +55,5 @@ impl Downstream {
     /// One whose streams may become tunnels.
     pub fn with_streams(self, begin: Begin) -> Self {
         Self { streams: Some(begin), ..self }
-    }
-
-    /// One whose requests may become a tunnel, by way of `slot`.
-    pub fn with_tunnel(self, slot: &Rc<Slot>) -> Self {
-        Self { tunnel: Rc::downgrade(slot), ..self }
     }
 }

@@ -116,7 +116,7 @@ impl Exchange {
         }
     }
 
-    /// Its bytes were refused: what hyper read in their place says nothing of it.
+    /// Its bytes were refused: what stands in their place says nothing of it.
     pub fn is_unreadable(&mut self) {
         self.target = None;
     }

@@ -169,11 +169,9 @@ fn hear(exchange: &Exchange, version: Version, go_ahead: Option<Arc<Notify>>) ->
         return Prelude::default();
     }
     let link = &exchange.downstream.link;
-    let interim = exchange.takes_interim().then(|| (Arc::clone(&link.interim), link.number()));
-    if let Some((interim, number)) = &interim {
-        interim.open(*number);
-    }
-    Prelude::new(go_ahead, interim)
+    let heard = exchange.takes_interim().then(|| Rc::clone(link));
+    heard.iter().for_each(|link| link.interim.open());
+    Prelude::new(go_ahead, heard)
 }
 
 /// Where a request goes.

@@ -1,19 +1,16 @@
 //! The life of a request on one screen.
 //!
-//! `server::connection` calls [`handle`] for each request. Every step is one call; what it does stands where
+//! The visitor's connection calls [`handle`] for each request. Every step is one call; what it does stands where
 //! it is called. It must never fail: whatever goes wrong has an answer.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use http_body::Body as _;
-use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use crate::config::model::Mode;
 use crate::headers::authority::parse_authority;
@@ -28,65 +25,61 @@ use crate::proxy::downstream::Downstream;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::forward::{Forwarded, Outbound, forward};
-use crate::proxy::interim::Interim;
-use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::shed::Shed;
 use crate::proxy::{reply, tunnel};
 use crate::split::{Bucket, Choice, Policy, Visitor, choose, cookie};
+use crate::upstream::content::Content;
 use crate::upstream::upload::{Upload, UploadBounds};
 
-/// Answers one request. The exchange begins with the call, not with the first look at what is returned: hyper may
-/// find the connection closed in between.
-///
-/// # Errors
-/// Never.
-pub fn handle(
-    downstream: Rc<Downstream>,
-    mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
-    let refused = downstream.link.begin();
-    let stream = tunnel::stream_of(&mut request);
-    let (mut parts, body) = request.into_parts();
+/// A request as its connection heard it.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its head.
+    pub parts: Parts,
+    /// Its body.
+    pub content: Content,
+    /// The bytes to come of its stream, where that is to be a tunnel in HTTP/2.
+    pub stream: Option<OnUpgrade>,
+    /// Why it is to be refused, where its bytes were; its head stands in for what couldn't be read.
+    pub refused: Option<Refusal>,
+}
+
+/// Answers one request. The exchange begins with the call, not with the first look at what is returned: the connection
+/// may be found closed in between.
+pub fn handle(downstream: Rc<Downstream>, asked: Asked) -> impl Future<Output = Response<Answer>> {
+    let Asked { mut parts, content, stream, refused } = asked;
+    downstream.link.begin();
     let mut exchange = Box::new(Exchange::begin(downstream, &parts));
     if stream.is_some() {
         upgrade::of_stream(&mut parts, exchange.downstream.worker.websocket_key());
         exchange.stream = stream;
         exchange.upgrades = true;
-    } else if refused.is_none() && body.is_end_stream() && upgrade::asks(&parts) {
+    } else if refused.is_none() && content.is_end_stream() && upgrade::asks(&parts) {
         exchange.upgrades = true;
-        exchange.downstream.link.hold();
     }
-    answer(exchange, refused, parts, body)
+    answer(exchange, refused, parts, content)
 }
 
 async fn answer(
     mut exchange: Box<Exchange>,
     refused: Option<Refusal>,
     parts: Parts,
-    body: Incoming,
-) -> Result<Response<Answer>, Infallible> {
+    content: Content,
+) -> Response<Answer> {
     let outcome = match refused {
         Some(refusal) => {
             exchange.is_unreadable();
             Err(Error::Refused(refusal))
         }
-        None => pass(&mut exchange, parts, body).await,
+        None => pass(&mut exchange, parts, content).await,
     };
-    // HTTP/2 has no field for the end of a connection; hyper tells it by a frame.
     let http1 = exchange.is_http1();
-    settle(&exchange.downstream.link.interim).await;
+    exchange.downstream.link.interim.close();
     let draining = exchange.downstream.worker.is_draining();
-    let upgraded = match &outcome {
-        Ok(Passed::On((response, _))) => response.status() == StatusCode::SWITCHING_PROTOCOLS,
-        Ok(Passed::Ours(_)) | Err(_) => false,
-    };
-    if exchange.upgrades && http1 && !upgraded {
-        go_on(&exchange.downstream.link).await;
-    }
     let mut response = match outcome {
-        Ok(Passed::On((response, lease))) if upgraded => {
-            return Ok(tunnel::switch(exchange, response, lease));
+        Ok(Passed::On((response, lease))) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            return tunnel::switch(exchange, response, lease);
         }
         // To a stream that asks for a WebSocket any success would say that it has one.
         Ok(Passed::On((response, _))) if exchange.stream.is_some() && response.status().is_success() => {
@@ -96,30 +89,11 @@ async fn answer(
         Ok(Passed::On((response, lease))) => response.map(|()| Answer::of_backend(exchange, lease)),
         Err(error) => reply::to(error, exchange),
     };
+    // HTTP/2 has no field for the end of a connection; hyper tells it by a frame.
     if draining && http1 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
-}
-
-/// Lets what a backend said before its response go first.
-async fn settle(interim: &Interim) {
-    if interim.is_waiting() {
-        // The connection's task writes it before it asks again for the response.
-        tokio::task::yield_now().await;
-    }
-    interim.close();
-}
-
-/// There is no tunnel: what the visitor has sent behind its request is read as HTTP after all. hyper doesn't look for
-/// it by itself where it found nothing before.
-async fn go_on(link: &Link) {
-    link.release();
-    poll_fn(|cx| {
-        cx.waker().wake_by_ref();
-        Poll::Ready(())
-    })
-    .await;
+    response
 }
 
 /// What comes of a request that goes well.
@@ -132,7 +106,7 @@ enum Passed {
 }
 
 /// What happens to a request that goes well.
-async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<Passed, Error> {
+async fn pass(exchange: &mut Exchange, parts: Parts, content: Content) -> Result<Passed, Error> {
     // A stream of HTTP/2 is begun by its connection's task and routed by its own; whoever steers counts on the latter.
     if !exchange.is_http1() {
         exchange.view = exchange.downstream.worker.view();
@@ -142,7 +116,7 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<P
     }
     let admitted = admitted(exchange, &parts)?;
     let origin = origin(exchange, &parts.headers, &admitted);
-    let challenged = challenge::token(&parts).is_some() && body.is_end_stream() && !exchange.upgrades;
+    let challenged = challenge::token(&parts).is_some() && content.is_end_stream() && !exchange.upgrades;
     if challenged && let Some(proof) = challenge::ours(exchange, &parts) {
         return Ok(Passed::Ours(proof));
     }
@@ -156,7 +130,7 @@ async fn pass(exchange: &mut Exchange, parts: Parts, body: Incoming) -> Result<P
         true => challenge::first(exchange, route),
         false => chosen(exchange, route, &origin, &parts.headers),
     };
-    let outbound = outbound(exchange, route, &choice, &origin, admitted, parts, body);
+    let outbound = outbound(exchange, route, &choice, &origin, admitted, parts, content);
     let (mut response, lease) = match challenged {
         // In a box, so that the state of other requests stays as small as it is.
         true => Box::pin(challenge::ask(exchange, route, outbound)).await?,
@@ -235,7 +209,7 @@ fn outbound(
     origin: &Origin,
     admitted: Admitted,
     mut parts: Parts,
-    body: Incoming,
+    content: Content,
 ) -> Outbound {
     let backend = exchange.view.snapshot.config.routes[route].backends[choice.position];
     let peer = &exchange.downstream.peer;
@@ -256,7 +230,7 @@ fn outbound(
         method: parts.method,
         uri: origin_form(parts.uri),
         headers: parts.headers,
-        upload: upload(exchange, body),
+        upload: upload(exchange, content),
         expects_continue: admitted.expects_continue,
         visitor_host: admitted.host,
     }
@@ -270,13 +244,14 @@ fn origin_form(uri: Uri) -> Uri {
     uri.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-fn upload(exchange: &mut Exchange, body: Incoming) -> Upload {
-    if body.is_end_stream() {
+fn upload(exchange: &mut Exchange, content: Content) -> Upload {
+    if content.is_end_stream() {
         return Upload::none();
     }
     let config = &exchange.view.snapshot.config;
     let (size, idle, rate) = (config.limits.body_size, config.timeouts.idle_body, config.limits.min_rate);
-    let (upload, state) = Upload::new(body, UploadBounds { size, idle, rate, deadline: exchange.deadline() });
+    let (upload, state) =
+        Upload::new(content, UploadBounds { size, idle, rate, deadline: exchange.deadline() });
     exchange.uploads(state);
     upload
 }

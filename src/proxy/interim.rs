@@ -1,77 +1,59 @@
-//! Informational responses (1xx) on their way to a visitor. hyper's server writes none but its own 100, and a
-//! proxy must pass them on (RFC 9110 section 15.2): `103 Early Hints` is worth a round trip to a page.
+//! Informational responses (1xx) on their way to a visitor: a proxy must pass them on (RFC 9110 section 15.2), and
+//! `103 Early Hints` is worth a round trip to a page.
 //!
-//! `forward` puts them here when hyper's client hears of them, `server::guard` writes them between two
-//! responses, where hyper has nothing left to write. It must never let one get into a response, nor hold more
-//! than a bound. Atomics, since hyper wants its callback to be `Sync`; both sides are on the worker's thread.
+//! `forward` puts them here when a backend says them, `server::http1` writes them before the response. It must never
+//! let one get into a response, nor hold more than a bound.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Waker};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 
 use crate::config::limits::{INTERIM_MOST, INTERIM_SIZE};
 use crate::headers::hop_by_hop;
+use crate::proxy::link::Link;
 use crate::upstream::http1::head::Head;
 
 /// What waits to be written on one downstream connection.
 #[derive(Debug, Default)]
 pub struct Interim {
-    /// The request whose response is awaited, by its number on the connection; 0 where there is none.
-    awaited: AtomicU64,
-    heads: ArcSwapOption<Vec<u8>>,
-    waiting: AtomicBool,
-    writer: OnceLock<Waker>,
+    open: Cell<bool>,
+    heads: RefCell<Vec<u8>>,
 }
 
 impl Interim {
-    /// From now on the responses to request `number`, from 1, are passed on.
-    pub fn open(&self, number: u64) {
-        self.awaited.store(number, Ordering::Relaxed);
+    /// From now on what is said before the response to the request in flight is passed on.
+    pub fn open(&self) {
+        self.open.set(true);
     }
 
-    /// The response's own head is next: what was not written by now is not written at all.
+    /// The response's own head is next: what comes now is none of its.
     pub fn close(&self) {
-        self.awaited.store(0, Ordering::Relaxed);
-        if self.is_waiting() {
-            self.waiting.store(false, Ordering::Relaxed);
-            self.heads.store(None);
-        }
+        self.open.set(false);
     }
 
-    /// A backend said this about request `number`.
-    pub fn push(&self, number: u64, status: StatusCode, headers: &HeaderMap) {
-        if self.awaited.load(Ordering::Relaxed) != number {
+    /// A backend said this.
+    pub fn push(&self, status: StatusCode, headers: &HeaderMap) {
+        if !self.open.get() {
             return;
         }
-        let mut heads = self.heads.swap(None).map_or_else(Vec::new, |heads| heads.to_vec());
-        let head = head(status, headers);
+        let (head, mut heads) = (head(status, headers), self.heads.borrow_mut());
         if heads.len() + head.len() <= INTERIM_SIZE {
             heads.extend_from_slice(&head);
-        }
-        self.heads.store(Some(heads.into()));
-        self.waiting.store(true, Ordering::Relaxed);
-        if let Some(writer) = self.writer.get() {
-            writer.wake_by_ref();
         }
     }
 
     /// Whether there is something to write.
     pub fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed)
+        !self.heads.borrow().is_empty()
     }
 
-    /// What is to be written now. The task that asks is the connection's, and is woken for more.
-    pub fn take(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
-        self.writer.get_or_init(|| cx.waker().clone());
-        if !self.waiting.swap(false, Ordering::Relaxed) {
-            return None;
-        }
-        self.heads.swap(None).map(|heads| heads.to_vec())
+    /// What is to be written now.
+    pub fn take(&self) -> Vec<u8> {
+        self.heads.take()
     }
 }
 
@@ -80,15 +62,15 @@ impl Interim {
 #[derive(Debug, Default)]
 pub struct Prelude {
     heard: u32,
-    /// What lets the upload go that waits for `100 Continue`; its visitor then hears it from hyper.
+    /// What lets the upload go that waits for `100 Continue`; its visitor then hears it from its connection.
     go_ahead: Option<Arc<Notify>>,
-    /// Where the visitor hears of all else, and for which request.
-    interim: Option<(Arc<Interim>, u64)>,
+    /// Where the visitor hears of all else.
+    interim: Option<Rc<Link>>,
 }
 
 impl Prelude {
     /// To a request whose upload may wait, of a visitor who may hear of it.
-    pub fn new(go_ahead: Option<Arc<Notify>>, interim: Option<(Arc<Interim>, u64)>) -> Self {
+    pub fn new(go_ahead: Option<Arc<Notify>>, interim: Option<Rc<Link>>) -> Self {
         Self { heard: 0, go_ahead, interim }
     }
 
@@ -101,8 +83,8 @@ impl Prelude {
         if head.status == StatusCode::CONTINUE {
             // One that nobody asked for tells the visitor nothing.
             self.go_ahead.iter().for_each(|go_ahead| go_ahead.notify_one());
-        } else if let Some((interim, number)) = &self.interim {
-            interim.push(*number, head.status, &head.headers);
+        } else if let Some(link) = &self.interim {
+            link.interim.push(head.status, &head.headers);
         }
         true
     }
@@ -141,34 +123,30 @@ mod tests {
     }
 
     #[test]
-    fn what_a_backend_says_is_kept_for_its_own_request_alone() {
+    fn what_a_backend_says_is_kept_while_its_response_is_awaited() {
         let interim = Interim::default();
-        let cx = Context::from_waker(Waker::noop());
-        interim.push(1, StatusCode::EARLY_HINTS, &early_hints());
-        assert_eq!(interim.take(&cx), None, "nothing is awaited");
-        interim.open(2);
-        interim.push(1, StatusCode::EARLY_HINTS, &early_hints());
-        assert_eq!(interim.take(&cx), None, "another request's");
-        interim.push(2, StatusCode::EARLY_HINTS, &early_hints());
-        interim.push(2, StatusCode::PROCESSING, &HeaderMap::new());
-        let written = interim.take(&cx).unwrap();
+        interim.push(StatusCode::EARLY_HINTS, &early_hints());
+        assert!(interim.take().is_empty(), "nothing is awaited");
+        interim.open();
+        interim.push(StatusCode::EARLY_HINTS, &early_hints());
+        interim.push(StatusCode::PROCESSING, &HeaderMap::new());
         assert_eq!(
-            String::from_utf8(written).unwrap(),
+            String::from_utf8(interim.take()).unwrap(),
             "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
         );
-        interim.push(2, StatusCode::EARLY_HINTS, &early_hints());
         interim.close();
-        assert_eq!(interim.take(&cx), None, "too late");
+        interim.push(StatusCode::EARLY_HINTS, &early_hints());
+        assert!(interim.take().is_empty(), "too late");
     }
 
     #[test]
     fn no_more_waits_than_the_bound() {
         let interim = Interim::default();
-        interim.open(1);
+        interim.open();
         for _ in 0..10_000 {
-            interim.push(1, StatusCode::EARLY_HINTS, &early_hints());
+            interim.push(StatusCode::EARLY_HINTS, &early_hints());
         }
-        let waiting = interim.take(&Context::from_waker(Waker::noop())).unwrap().len();
+        let waiting = interim.take().len();
         assert!((INTERIM_SIZE / 2..=INTERIM_SIZE).contains(&waiting), "{waiting}");
     }
 }

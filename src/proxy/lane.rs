@@ -1,7 +1,7 @@
 //! Where bodies that come in drops wait for their turn, so that nobody who asks for a page waits behind them.
 //!
 //! Thousands of slow uploads send a few bytes each at the same moment; the runtime would serve them all in one go, and
-//! everybody else after them. `server::guard` has each wait for its [`Turn`], `server::worker` runs the [`Lane`]. It
+//! everybody else after them. `server::http1` has each wait for its [`Turn`], `server::worker` runs the [`Lane`]. It
 //! must never cost who sends a body in one piece, or in large ones, anything.
 
 use std::cell::{Cell, RefCell};

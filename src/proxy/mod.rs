@@ -9,6 +9,7 @@ pub mod admit;
 pub mod answer;
 pub mod budget;
 pub mod challenge;
+pub mod date;
 pub mod downstream;
 pub mod error;
 pub mod exchange;

@@ -20,8 +20,6 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     exchange.failed(error);
     let id = exchange.request_id.clone();
     let json = exchange.prefers_json();
-    // hyper closes behind an answer where the rest of the request hasn't come, and says nothing of it.
-    let unread = exchange.upload().is_some_and(|upload| upload.ended().is_none());
     let (location, http1) = (exchange.location().cloned(), exchange.is_http1());
     let retry_after = match error {
         Error::Maintenance => Some(MAINTENANCE_RETRY.as_secs()),
@@ -50,7 +48,7 @@ pub fn to(error: Error, mut exchange: Box<Exchange>) -> Response<Answer> {
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if (error.closes() || unread) && http1 {
+    if error.closes() && http1 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -1,11 +1,10 @@
 //! What a request becomes once its backend has agreed to a WebSocket: bytes both ways, one record at the end.
 //!
-//! `handle` makes one with the 101. In HTTP/1.1 it lays it into the connection's [`Slot`]; `server::connection` takes
-//! it out when the 101 has gone, and runs it on the bare socket in the connection's own task. In HTTP/2 it hands it to
-//! `server::http2` by [`Begin`], which runs it on the stream. It must never outlive the connection, nor let a byte of
-//! the visitor's go to the backend before the 101.
+//! `handle` makes one with the 101. In HTTP/1.1 the answer carries it: `server::http1` takes it out when the 101 has
+//! gone, and runs it on the bare socket in the connection's own task. In HTTP/2 it hands it to `server::http2` by
+//! [`Begin`], which runs it on the stream. It must never outlive the connection, nor let a byte of the visitor's go to
+//! the backend before the 101.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -24,17 +23,6 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::relay::{End, Relay};
 use crate::upstream::http1::Bare;
 use crate::upstream::pool::Lease;
-
-/// Where a connection's tunnel waits until its 101 has gone. The connection owns it, its requests only know of it.
-#[derive(Debug, Default)]
-pub struct Slot(RefCell<Option<Box<Tunnel>>>);
-
-impl Slot {
-    /// The tunnel, if there is to be one.
-    pub fn take(&self) -> Option<Box<Tunnel>> {
-        self.0.take()
-    }
-}
 
 /// How a stream of HTTP/2 runs a tunnel beside the other streams of its connection: the connection's to say.
 pub struct Begin(Box<dyn Fn(Box<Tunnel>, OnUpgrade)>);
@@ -69,28 +57,24 @@ pub struct Tunnel {
     backend: Option<Bare>,
 }
 
-/// Turns a backend's 101 into the visitor's, and the exchange into a tunnel that waits in the connection's slot.
+/// Turns a backend's 101 into the visitor's, and the exchange into a tunnel that waits for it to have gone.
 pub fn switch(mut exchange: Box<Exchange>, agreed: Response<()>, lease: Lease) -> Response<Answer> {
     let backend = lease.into_bare();
-    let mut response = agreed.map(|()| Answer::of_nothing());
+    let (mut head, ()) = agreed.into_parts();
     exchange.switched();
     if let Some(stream) = exchange.stream.take() {
-        upgrade::clear(response.headers_mut());
-        *response.status_mut() = StatusCode::OK;
+        upgrade::clear(&mut head.headers);
+        head.status = StatusCode::OK;
         let downstream = Rc::clone(&exchange.downstream);
         let tunnel = Box::new(Tunnel { exchange, backend });
         // Only a connection with a way to begin it gives such streams.
         if let Some(begin) = &downstream.streams {
             begin.0(tunnel, stream);
         }
-        return response;
+        return Response::from_parts(head, Answer::of_nothing());
     }
-    upgrade::write(response.headers_mut());
-    // Without a slot the connection is one that can't switch, and is about to end.
-    if let Some(slot) = exchange.downstream.tunnel.upgrade() {
-        *slot.0.borrow_mut() = Some(Box::new(Tunnel { exchange, backend }));
-    }
-    response
+    upgrade::write(&mut head.headers);
+    Response::from_parts(head, Answer::of_tunnel(Box::new(Tunnel { exchange, backend })))
 }
 
 impl Tunnel {

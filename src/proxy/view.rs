@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::limits::Capacity;
+use crate::config::limits::{Capacity, Limits, Timeouts};
 use crate::config::model::{self, Name};
 use crate::proxy::gate::Gate;
 use crate::snapshot::{self, Snapshot};
@@ -33,6 +33,17 @@ pub struct View {
     pub backends: Vec<BackendView>,
     /// Counts of requests that no route has.
     pub unrouted: Series,
+    /// What bounds the connections that are opened now.
+    pub bounds: Rc<Bounds>,
+}
+
+/// What bounds a connection, for its life: what is in force when it is opened.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Waits.
+    pub timeouts: Timeouts,
 }
 
 impl View {
@@ -53,7 +64,9 @@ impl View {
             series: metrics.backend(model.name.as_str()),
         };
         let backends = snapshot.config.backends.iter().zip(&snapshot.backends).map(backend).collect();
-        Self { snapshot, routes, backends, unrouted: metrics.unrouted() }
+        let (limits, timeouts) = (snapshot.config.limits, snapshot.config.timeouts);
+        let bounds = Rc::new(Bounds { limits, timeouts });
+        Self { snapshot, routes, backends, unrouted: metrics.unrouted(), bounds }
     }
 
     /// All pools, each with how long its idle connections are kept.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::memory::{Level, Pressure};
 use crate::proxy::budget::Budget;
+use crate::proxy::date::Date;
 use crate::proxy::lane::Lane;
 use crate::proxy::view::{Spread, View};
 use crate::snapshot::publish::Published;
@@ -41,6 +42,8 @@ pub struct Worker {
     pub memory: Pressure,
     /// Where bodies that come in drops wait.
     pub lane: Rc<Lane>,
+    /// The time of now for responses.
+    pub date: Date,
     /// Told when the first record is in them.
     pub log_pending: Notify,
     published: Published,
@@ -71,6 +74,7 @@ impl Worker {
             index,
             budget: Budget::new(),
             lane: Rc::default(),
+            date: Date::default(),
             born: Instant::now(),
             log: RefCell::new(log),
             log_pending: Notify::new(),

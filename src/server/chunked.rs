@@ -1,22 +1,26 @@
-//! Where a chunked body ends (RFC 9112 section 7.1), strictly: CRLF only, digits only, bounded extensions and
-//! trailers.
+//! Pure: a visitor's chunked body without what frames it (RFC 9112 section 7.1), strictly: CRLF only, digits only,
+//! bounded extensions and trailers.
 //!
-//! `server::framing` runs it over a visitor's chunked bodies; hyper decodes them after it. Pure. It must
-//! never accept a form that another implementation reads differently.
+//! `server::body` reads by it. It must never accept a form that another implementation reads differently.
+
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::limits::{CHUNK_DIGITS, CHUNK_EXTENSION, TRAILERS};
 use crate::proxy::refusal::Refusal;
+use crate::server::body::{Next, taken};
 use crate::server::extension::Extension;
 use crate::server::octets::{is_control, is_token};
 
 /// Where in a chunked body the next byte stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Chunked {
     state: State,
     size: u64,
     digits: u8,
     extension: u16,
-    trailer: u16,
+    /// The trailer section, as far as it has come.
+    trailers: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,29 +43,51 @@ enum State {
 impl Chunked {
     /// Before the first chunk's size.
     pub const fn at_start() -> Self {
-        Self { state: State::SizeStart, size: 0, digits: 0, extension: 0, trailer: 0 }
+        Self { state: State::SizeStart, size: 0, digits: 0, extension: 0, trailers: Vec::new() }
     }
 
-    /// How many of `bytes` belong to the body, and whether it ends with them.
-    pub fn pass(&mut self, bytes: &[u8]) -> Result<(usize, bool), Refusal> {
-        let mut at = 0;
-        while at < bytes.len() {
-            if self.state == State::Data {
-                let step = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - at);
-                self.size -= step as u64;
-                at += step;
+    /// Whether all of it has been taken.
+    pub fn is_end(&self) -> bool {
+        self.state == State::End && self.trailers.is_empty()
+    }
+
+    /// Takes the next of `bytes`.
+    ///
+    /// # Errors
+    /// When a byte stands where it may not.
+    pub fn next(&mut self, bytes: &mut BytesMut) -> Result<Next, Refusal> {
+        self.go_past_framing(bytes)?;
+        match self.state {
+            State::End if self.trailers.is_empty() => Ok(Next::End),
+            State::End => Ok(Next::Trailers(fields(&std::mem::take(&mut self.trailers)))),
+            State::Data if !bytes.is_empty() => {
+                let data = taken(bytes, &mut self.size);
                 if self.size == 0 {
                     self.state = State::DataCr;
+                    // An end that has come already is seen with the last data. What is wrong is told next.
+                    let _ = self.go_past_framing(bytes);
                 }
-                continue;
+                Ok(Next::Data(data))
             }
-            self.state = self.step(bytes[at]).ok_or(Refusal::ChunkedBody)?;
-            at += 1;
-            if self.state == State::End {
-                return Ok((at, true));
-            }
+            _ => Ok(Next::More),
         }
-        Ok((at, false))
+    }
+
+    /// Takes what stands before the next data, or before the end.
+    fn go_past_framing(&mut self, bytes: &mut BytesMut) -> Result<(), Refusal> {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at)
+            && !matches!(self.state, State::Data | State::End)
+        {
+            let Some(state) = self.step(byte) else {
+                bytes.advance(at);
+                return Err(Refusal::ChunkedBody);
+            };
+            self.state = state;
+            at += 1;
+        }
+        bytes.advance(at);
+        Ok(())
     }
 
     /// The state after `byte`, or nothing where it may not stand here.
@@ -85,20 +111,23 @@ impl Chunked {
             }
             (State::TrailerStart, b'\r') => Some(State::EndLf),
             (State::Trailer, b'\r') => Some(State::TrailerLf),
-            (State::TrailerName, b':') => Some(State::Trailer),
+            (State::TrailerName, b':') => self.trailer(byte, State::Trailer),
             (State::TrailerStart | State::TrailerName, _) if is_token(byte) => {
-                self.trailer(State::TrailerName)
+                self.trailer(byte, State::TrailerName)
             }
-            (State::Trailer, _) if !is_control(byte) => self.trailer(State::Trailer),
-            (State::TrailerLf, b'\n') => Some(State::TrailerStart),
+            (State::Trailer, _) if !is_control(byte) => self.trailer(byte, State::Trailer),
+            (State::TrailerLf, b'\n') => self.trailer(byte, State::TrailerStart),
             (State::EndLf, b'\n') => Some(State::End),
             _ => None,
         }
     }
 
     /// One more byte of the trailer section.
-    fn trailer(&mut self, state: State) -> Option<State> {
-        self.trailer = self.trailer.checked_add(1).filter(|bytes| *bytes <= TRAILERS)?;
+    fn trailer(&mut self, byte: u8, state: State) -> Option<State> {
+        if self.trailers.len() >= usize::from(TRAILERS) {
+            return None;
+        }
+        self.trailers.push(byte);
         Some(state)
     }
 
@@ -111,34 +140,75 @@ impl Chunked {
     }
 }
 
+/// The fields of a trailer section whose every byte stands where it may: a line each.
+fn fields(trailers: &[u8]) -> HeaderMap {
+    let lines = trailers.split(|byte| *byte == b'\n');
+    let fields = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+    });
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        map.append(name, value);
+    }
+    map
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn whole(body: &[u8]) -> Result<(usize, bool), Refusal> {
-        Chunked::at_start().pass(body)
+    /// What is read of a body that comes cut at these places: data, trailers, and what is left behind it.
+    fn read(body: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, HeaderMap, Vec<u8>), Refusal> {
+        let (mut chunked, mut bytes) = (Chunked::at_start(), BytesMut::new());
+        let (mut data, mut trailers, mut ended) = (Vec::new(), HeaderMap::new(), false);
+        let mut from = 0;
+        for &to in cuts.iter().chain([&body.len()]) {
+            bytes.extend_from_slice(&body[from..to]);
+            from = to;
+            while !ended {
+                match chunked.next(&mut bytes)? {
+                    Next::Data(more) => data.extend_from_slice(&more),
+                    Next::Trailers(fields) => trailers = fields,
+                    Next::End => ended = true,
+                    Next::More => break,
+                }
+            }
+        }
+        assert_eq!(ended, chunked.is_end());
+        if ended { Ok((data, trailers, bytes.to_vec())) } else { Err(Refusal::BodyBroken) }
     }
 
     #[test]
     fn a_body_ends_where_its_last_chunk_says() {
-        for body in [
-            "0\r\n\r\n",
-            "5\r\nhello\r\n0\r\n\r\n",
-            "5;a=b;c\r\nhello\r\n000\r\n\r\n",
-            "A\r\n0123456789\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n",
+        for (body, data, trailers) in [
+            ("0\r\n\r\n", "", 0),
+            ("5\r\nhello\r\n0\r\n\r\n", "hello", 0),
+            ("5;a=b;c\r\nhello\r\n000\r\n\r\n", "hello", 0),
+            ("A\r\n0123456789\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nY:2 \r\ny:3\r\n\r\n", "0123456789x", 3),
         ] {
             let follows = format!("{body}GET / HTTP/1.1\r\n");
-            assert_eq!(whole(follows.as_bytes()), Ok((body.len(), true)), "{body:?}");
-            for cut in 1..body.len() {
-                let mut chunked = Chunked::at_start();
-                assert_eq!(chunked.pass(&body.as_bytes()[..cut]), Ok((cut, false)), "{body:?} at {cut}");
+            for cut in 0..body.len() {
+                let (found, fields, left) = read(follows.as_bytes(), &[cut]).unwrap();
+                assert_eq!(found, data.as_bytes(), "{body:?} at {cut}");
                 assert_eq!(
-                    chunked.pass(&body.as_bytes()[cut..]),
-                    Ok((body.len() - cut, true)),
+                    (fields.len(), &left[..]),
+                    (trailers, &b"GET / HTTP/1.1\r\n"[..]),
                     "{body:?} at {cut}"
                 );
+                let values = fields.get_all("y").iter().collect::<Vec<_>>();
+                assert_eq!(values, if trailers == 0 { vec![] } else { vec!["2", "3"] });
             }
         }
+    }
+
+    #[test]
+    fn an_end_that_has_come_is_seen_with_the_last_data() {
+        let mut chunked = Chunked::at_start();
+        let mut bytes = BytesMut::from("1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+        assert!(chunked.next(&mut bytes).is_ok() && !chunked.is_end());
+        assert!(chunked.next(&mut bytes).is_ok() && chunked.is_end());
     }
 
     #[test]
@@ -172,7 +242,7 @@ mod tests {
             long_extension.as_str(),
             long_trailer.as_str(),
         ] {
-            assert_eq!(whole(body.as_bytes()), Err(Refusal::ChunkedBody), "{body:?}");
+            assert_eq!(read(body.as_bytes(), &[]), Err(Refusal::ChunkedBody), "{body:?}");
         }
     }
 }

@@ -1,86 +1,50 @@
-//! Where a request's head and body end, by the letter of RFC 9112: the strict half of reading HTTP/1.1.
+//! Pure: where a request's head ends, by the letter of RFC 9112: the first half of reading HTTP/1.1 strictly.
 //!
-//! `server::guard` runs every byte from a visitor past it before hyper sees one, since hyper accepts what RFC
-//! 9112 lets a recipient accept (bare LF, several spaces) and smuggling is made of. A whole head is for
-//! `server::head` to judge, a chunked body for `server::chunked`. Pure: bytes in, verdicts out. It must never allocate,
-//! never look at a byte twice without need, and never let the verdict depend on how the bytes are cut.
+//! `server::http1` puts every byte of a head to it, since what RFC 9112 lets a recipient accept (bare LF, several
+//! spaces) is what smuggling is made of. A whole head is for `server::head` to read, a body for `server::body`. It must
+//! never allocate, never look at a byte twice without need, and never let the verdict depend on how the bytes are cut.
 
 use crate::config::limits::Limits;
 use crate::proxy::refusal::Refusal;
-use crate::server::chunked::Chunked;
-use crate::server::head::{Framing, examine, longest_line};
+use crate::server::head::longest_line;
 use crate::server::octets::is_token;
 
-/// Where a connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framer {
-    /// Before or within a head; so many of its bytes have been searched for its end.
-    Head {
-        /// Bytes already searched.
-        searched: usize,
-    },
-    /// Within a body of which so many bytes are left.
-    Length(u64),
-    /// Within a chunked body.
-    Chunked(Chunked),
+/// Searches for the end of a head that begins with the first byte at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Search {
+    /// Bytes already searched.
+    searched: usize,
 }
 
 /// What the bytes at hand amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
-    /// So many bytes may pass on; at least one, all of one message.
-    Pass(usize),
+pub enum Found {
+    /// So many bytes are a head.
+    Head(usize),
     /// So many bytes are to be dropped: empty lines before a request line (section 2.2).
-    Skip(usize),
+    Empty(usize),
     /// A head that isn't whole yet.
     More,
 }
 
-impl Framer {
-    /// At the start of a connection.
-    pub const fn at_start() -> Self {
-        Self::Head { searched: 0 }
-    }
-
-    /// Whether a message begins here: nothing of a head or body is pending.
-    pub fn between_messages(&self) -> bool {
-        matches!(self, Self::Head { searched: 0 })
-    }
-
-    /// Looks at `bytes`, all that is at hand since the last passage, never empty.
-    pub fn pass(&mut self, bytes: &[u8], limits: &Limits) -> Result<Passage, Refusal> {
-        match self {
-            Self::Head { searched } => {
-                let empty_lines = leading_empty_lines(bytes);
-                if empty_lines > 0 {
-                    *searched = 0;
-                    return Ok(Passage::Skip(empty_lines));
-                }
-                let Some(end) = find_head_end(bytes, searched)? else {
-                    return may_become_a_head(bytes, limits).map(|()| Passage::More);
-                };
-                *self = match examine(&bytes[..end], limits)? {
-                    Framing::Length(0) => Self::at_start(),
-                    Framing::Length(length) => Self::Length(length),
-                    Framing::Chunked => Self::Chunked(Chunked::at_start()),
-                };
-                Ok(Passage::Pass(end))
+impl Search {
+    /// Looks at `bytes`, all that has come since the last head, never empty. After a head or empty lines it begins
+    /// anew.
+    ///
+    /// # Errors
+    /// Why they will be no head.
+    pub fn look(&mut self, bytes: &[u8], limits: &Limits) -> Result<Found, Refusal> {
+        let empty_lines = leading_empty_lines(bytes);
+        if empty_lines > 0 {
+            self.searched = 0;
+            return Ok(Found::Empty(empty_lines));
+        }
+        match find_head_end(bytes, &mut self.searched)? {
+            Some(end) => {
+                self.searched = 0;
+                Ok(Found::Head(end))
             }
-            Self::Length(left) => {
-                let passing = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= passing as u64;
-                if *left == 0 {
-                    *self = Self::at_start();
-                }
-                Ok(Passage::Pass(passing))
-            }
-            Self::Chunked(chunked) => {
-                let (passing, ended) = chunked.pass(bytes)?;
-                if ended {
-                    *self = Self::at_start();
-                }
-                Ok(Passage::Pass(passing))
-            }
+            None => may_become_a_head(bytes, limits).map(|()| Found::More),
         }
     }
 }
@@ -122,17 +86,18 @@ fn may_become_a_head(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::server::head::read;
 
     #[test]
     fn what_grows_without_end_is_refused_before_it_has_one() {
         let limits = Limits::default();
-        let mut framer = Framer::at_start();
         let endless = "a".repeat(longest_line(&limits) + 1);
-        assert_eq!(framer.pass(endless.as_bytes(), &limits), Err(Refusal::TargetTooLong));
-        let mut framer = Framer::at_start();
+        assert_eq!(Search::default().look(endless.as_bytes(), &limits), Err(Refusal::TargetTooLong));
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(limits.head_size));
-        assert_eq!(framer.pass(endless.as_bytes(), &limits), Err(Refusal::HeadTooLarge));
+        assert_eq!(Search::default().look(endless.as_bytes(), &limits), Err(Refusal::HeadTooLarge));
     }
 
     #[test]
@@ -144,8 +109,8 @@ mod tests {
             "\nGET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\n",
         ] {
-            let passage = Framer::at_start().pass(head.as_bytes(), &Limits::default());
-            assert_eq!(passage, Err(Refusal::BareLf), "{head:?}");
+            let found = Search::default().look(head.as_bytes(), &Limits::default());
+            assert_eq!(found, Err(Refusal::BareLf), "{head:?}");
         }
     }
 
@@ -154,10 +119,16 @@ mod tests {
     fn a_verdict_does_not_depend_on_how_the_bytes_are_cut() {
         let long = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "G".repeat(9000));
         for head in ["\0GET / HTTP/1.1\r\n\r\n", " \0 / HTTP/1.1\r\n\r\n", "\x16\x03\x01\r\n\r\n", &long] {
-            let (limits, mut framer) = (Limits::default(), Framer::at_start());
-            let whole = Framer::at_start().pass(head.as_bytes(), &limits);
-            let cut = (1..=head.len()).find_map(|end| framer.pass(&head.as_bytes()[..end], &limits).err());
-            assert!(whole.is_err() && whole.err() == cut, "{:?}: {whole:?}, {cut:?}", &head[..12]);
+            let (limits, mut search) = (Limits::default(), Search::default());
+            let verdict = |search: &mut Search, end: usize| match search
+                .look(&head.as_bytes()[..end], &limits)
+            {
+                Ok(Found::Head(end)) => read(&Bytes::copy_from_slice(&head.as_bytes()[..end]), &limits).err(),
+                outcome => outcome.err(),
+            };
+            let whole = verdict(&mut Search::default(), head.len());
+            let cut = (1..=head.len()).find_map(|end| verdict(&mut search, end));
+            assert!(whole.is_some() && whole == cut, "{:?}: {whole:?}, {cut:?}", &head[..12]);
         }
     }
 
@@ -168,30 +139,30 @@ mod tests {
             (&b"\x16\x03\x01\x02\x00"[..], Err(Refusal::RequestLine)),
             (b"\x00", Err(Refusal::RequestLine)),
             (b" ", Err(Refusal::RequestLine)),
-            (b"\r", Ok(Passage::More)),
-            (b"G", Ok(Passage::More)),
+            (b"\r", Ok(Found::More)),
+            (b"G", Ok(Found::More)),
         ] {
-            assert_eq!(Framer::at_start().pass(begin, &Limits::default()), verdict, "{begin:?}");
+            assert_eq!(Search::default().look(begin, &Limits::default()), verdict, "{begin:?}");
         }
     }
 
     #[test]
-    fn messages_pass_one_at_a_time_however_they_are_cut() {
-        let stream = b"\r\n\r\nPOST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n\r\n";
+    fn heads_are_found_one_at_a_time_however_they_are_cut() {
+        let stream = b"\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
         for step in 1..stream.len() {
-            let (mut framer, mut pending, mut passed) = (Framer::at_start(), Vec::new(), Vec::new());
+            let (mut search, mut pending, mut heads) = (Search::default(), Vec::new(), Vec::new());
             for piece in stream.chunks(step) {
                 pending.extend_from_slice(piece);
                 while !pending.is_empty() {
-                    match framer.pass(&pending, &Limits::default()).expect("well formed") {
-                        Passage::Pass(length) => passed.extend(pending.drain(..length)),
-                        Passage::Skip(length) => drop(pending.drain(..length)),
-                        Passage::More => break,
+                    match search.look(&pending, &Limits::default()).expect("well formed") {
+                        Found::Head(length) => heads.push(pending.drain(..length).collect::<Vec<_>>()),
+                        Found::Empty(length) => drop(pending.drain(..length)),
+                        Found::More => break,
                     }
                 }
             }
-            assert!(framer.between_messages() && pending.is_empty(), "step {step}");
-            assert_eq!(passed, &stream[4..], "step {step}");
+            assert!(pending.is_empty(), "step {step}");
+            assert_eq!(heads, [&stream[4..32], &stream[32..]], "step {step}");
         }
     }
 }

@@ -1,12 +1,35 @@
-//! What the letter of RFC 9112 says of a whole head: a request line, fields, and how the body behind them ends.
+//! Pure: a whole head by the letter of RFC 9112: a request line, fields, and how the body behind them ends.
 //!
-//! `server::framing` asks it once the head is there. Pure: bytes in, a verdict out. It must never allocate, and never
-//! guess: what two readers could understand differently is refused.
+//! `server::http1` asks it once the head is there. Its values stay where they were read to. It must never guess: what
+//! two readers could understand differently is refused.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::config::limits::{LINE_BESIDE_TARGET, Limits};
 use crate::headers::length;
 use crate::proxy::refusal::Refusal;
 use crate::server::octets::{is_control, is_token, is_usual_in_target};
+
+/// Fields that are added on the way to a backend, for room made once.
+const OURS: usize = 10;
+
+/// A request's head.
+#[derive(Debug)]
+pub struct Head {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub target: Uri,
+    /// HTTP/1.1 or 1.0.
+    pub version: Version,
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// What follows.
+    pub framing: Framing,
+    /// What its fields say of the connection.
+    pub options: Options,
+}
 
 /// What comes after a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,27 +40,43 @@ pub enum Framing {
     Chunked,
 }
 
-/// Checks a whole head, from the request line to the empty line, and says what follows it.
-pub fn examine(head: &[u8], limits: &Limits) -> Result<Framing, Refusal> {
+/// What a visitor wants of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `Connection: close` (RFC 9112 section 9.6).
+    pub closes: bool,
+    /// `Connection: keep-alive`, which HTTP/1.0 has to say.
+    pub keeps_alive: bool,
+    /// `TE: trailers`: it takes the fields behind a body (RFC 9110 section 10.1.4).
+    pub trailers: bool,
+    /// `Expect: 100-continue`: it may wait for that with its body (section 10.1.1).
+    pub expects: bool,
+}
+
+/// Reads a whole head, from the request line to the empty line.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn read(head: &Bytes, limits: &Limits) -> Result<Head, Refusal> {
     if head.len() > limits.head_size {
         return Err(Refusal::HeadTooLarge);
     }
     let mut lines = Lines { rest: head };
-    let version = request_line(lines.next().ok_or(Refusal::RequestLine)?, limits)?;
-    let mut fields = Fields { version, count: 0, length: None, chunked: false };
+    let (method, target, version) = request_line(lines.next().ok_or(Refusal::RequestLine)?, limits)?;
+    let several = memchr::memchr_iter(b'\n', lines.rest).count().min(limits.header_count);
+    let headers = HeaderMap::with_capacity(several + OURS);
+    let mut fields =
+        Fields { version, headers, count: 0, length: None, chunked: false, options: Options::default() };
     for line in lines {
         if line.is_empty() {
             break;
         }
-        fields.field(line, limits)?;
+        fields.field(head, line, limits)?;
     }
-    fields.framing()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Http10,
-    Http11,
+    let framing = fields.framing()?;
+    let target = Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Refusal::Target)?;
+    let Fields { headers, options, .. } = fields;
+    Ok(Head { method, target, version, headers, framing, options })
 }
 
 /// The lines of a head without their CRLF. That each LF follows a CR was checked when the end was searched.
@@ -56,27 +95,44 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// What the fields say about framing, gathered line by line.
+/// The fields and what they say about framing, gathered line by line.
 struct Fields {
     version: Version,
+    headers: HeaderMap,
     count: usize,
     /// With how many digits it was said: two lines of one length are one only if they say it alike.
     length: Option<(u64, usize)>,
     chunked: bool,
+    options: Options,
 }
 
 impl Fields {
-    fn field(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    /// One more `line` of `head`.
+    fn field(&mut self, head: &Bytes, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
         self.count += 1;
         if self.count > limits.header_count {
             return Err(Refusal::TooManyFields);
         }
         let (name, value) = split_field(line)?;
         match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
-            _ => Ok(()),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value)?,
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.options.expects |= value.eq_ignore_ascii_case(b"100-continue");
+            }
+            2 if name.eq_ignore_ascii_case(b"te") => self.options.trailers |= lists(value, b"trailers"),
+            _ => {}
         }
+        let name = HeaderName::from_bytes(name).map_err(|_| Refusal::FieldName)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
+        self.headers.append(name, value.map_err(|_| Refusal::ControlCharacter)?);
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        self.options.closes |= lists(value, b"close");
+        self.options.keeps_alive |= lists(value, b"keep-alive");
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -88,7 +144,8 @@ impl Fields {
     }
 
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        let fits = self.version == Version::Http11 && !self.chunked && value.eq_ignore_ascii_case(b"chunked");
+        let fits =
+            self.version == Version::HTTP_11 && !self.chunked && value.eq_ignore_ascii_case(b"chunked");
         self.chunked = true;
         if fits { Ok(()) } else { Err(Refusal::TransferEncoding) }
     }
@@ -107,7 +164,7 @@ pub fn longest_line(limits: &Limits) -> usize {
     limits.target_size + LINE_BESIDE_TARGET
 }
 
-fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
+fn request_line<'a>(line: &'a [u8], limits: &Limits) -> Result<(Method, &'a [u8], Version), Refusal> {
     if line.len() > longest_line(limits) {
         return Err(Refusal::TargetTooLong);
     }
@@ -122,8 +179,8 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
         return Err(Refusal::RequestLine);
     }
     let version = match version {
-        b"HTTP/1.1" => Version::Http11,
-        b"HTTP/1.0" => Version::Http10,
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -135,7 +192,8 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
         return Err(Refusal::TargetTooLong);
     }
     check_target(method, target)?;
-    Ok(version)
+    let method = Method::from_bytes(method).map_err(|_| Refusal::RequestLine)?;
+    Ok((method, target, version))
 }
 
 /// Method names are case-sensitive; `connect` is an unknown method and passes by name.
@@ -150,10 +208,8 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if form && path && target.iter().copied().all(is_usual_in_target) {
         return Ok(());
     }
-    // The rest is put to the parser that will have to read it; a fragment is never sent (RFC 9112 section
-    // 3.2).
-    let readable = form && !target.contains(&b'#') && http::Uri::try_from(target).is_ok();
-    if readable { Ok(()) } else { Err(Refusal::Target) }
+    // A fragment is never sent (RFC 9112 section 3.2). The rest is for the parser of targets to say.
+    if form && !target.contains(&b'#') { Ok(()) } else { Err(Refusal::Target) }
 }
 
 fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
@@ -194,6 +250,11 @@ fn split_at_space(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     Ok((&line[..space], &line[space + 1..]))
 }
 
+/// Whether a list's `value` has this element.
+fn lists(value: &[u8], element: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|listed| listed.trim_ascii().eq_ignore_ascii_case(element))
+}
+
 fn starts_with_ignoring_case(bytes: &[u8], start: &[u8]) -> bool {
     bytes.len() > start.len() && bytes[..start.len()].eq_ignore_ascii_case(start)
 }
@@ -203,7 +264,7 @@ mod tests {
     use super::*;
 
     fn verdict(head: &str) -> Result<Framing, Refusal> {
-        examine(head.as_bytes(), &Limits::default())
+        read(&Bytes::copy_from_slice(head.as_bytes()), &Limits::default()).map(|head| head.framing)
     }
 
     #[test]
@@ -221,6 +282,19 @@ mod tests {
         ] {
             assert_eq!(verdict(head), Ok(framing), "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_stands() {
+        let text = "PATCH /a?b=c HTTP/1.0\r\nHost: a\r\nX: \t 1 \r\nx:2\r\nConnection: x, Close\r\n\
+                    TE: gzip, Trailers\r\nExpect: 100-Continue\r\n\r\n";
+        let head = read(&Bytes::from_static(text.as_bytes()), &Limits::default()).unwrap();
+        assert_eq!((head.method, head.version), (Method::PATCH, Version::HTTP_10));
+        assert_eq!(head.target, "/a?b=c");
+        assert_eq!(head.headers.get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!((head.headers.len(), &head.headers["host"]), (6, &HeaderValue::from_static("a")));
+        let options = Options { closes: true, keeps_alive: false, trailers: true, expects: true };
+        assert_eq!(head.options, options);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! connection, a stream or a backend for ever.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -11,6 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -20,23 +23,29 @@ use tokio::time::Instant;
 
 use crate::config::limits::{Http2, Limits, Timeouts};
 use crate::proxy::downstream::Downstream;
-use crate::proxy::handle::handle;
+use crate::proxy::handle::{Asked, handle};
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
-use crate::proxy::tunnel::Begin;
+use crate::proxy::tunnel::{self, Begin};
+use crate::proxy::view::Bounds;
 use crate::proxy::worker::Worker;
-use crate::server::connection::Bounds;
 use crate::server::drain::Closing;
 use crate::server::turns::Turns;
 use crate::server::worker::Witness;
+use crate::upstream::content::Content;
 use crate::upstream::io::UpstreamIo;
 
 /// Serves the connection to its end.
-pub async fn serve<S>(io: S, downstream: Downstream, bounds: Bounds) -> hyper::Result<()>
+pub async fn serve<S>(
+    io: S,
+    downstream: Downstream,
+    bounds: &Bounds,
+    closing: Rc<Closing>,
+) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Bounds { limits, timeouts, closing } = bounds;
+    let &Bounds { limits, timeouts } = bounds;
     let link = Rc::clone(&downstream.link);
     let switching = Rc::new(Cell::new(false));
     let begin = begin(Rc::clone(&switching), Rc::clone(&closing));
@@ -49,7 +58,8 @@ where
     let service = service_fn(move |request| {
         // A stream that was reset before its answer has switched nothing; the next is one of its own.
         switching.set(false);
-        handle(Rc::clone(&downstream), request)
+        let answered = handle(Rc::clone(&downstream), asked(request));
+        async { Ok::<_, Infallible>(answered.await) }
     });
     let io = TokioIo::new(Turns::new(UpstreamIo::new(io, timeouts.idle_body)));
     let mut connection = pin!(builder(&limits, streams).serve_connection(io, service));
@@ -83,6 +93,12 @@ where
         connection.as_mut().poll(cx)
     })
     .await
+}
+
+fn asked(mut request: Request<Incoming>) -> Asked {
+    let stream = tunnel::stream_of(&mut request);
+    let (parts, body) = request.into_parts();
+    Asked { parts, content: Content::Http2(body), stream, refused: None }
 }
 
 /// Runs a tunnel in a task of its own, beside the other streams. hyper's part of it is spawned in the same moment, and

@@ -5,13 +5,15 @@
 
 pub mod accept;
 pub mod balance;
+pub mod body;
 pub mod chunked;
 pub mod connection;
 pub mod drain;
 pub mod extension;
 pub mod framing;
-pub mod guard;
+
 pub mod head;
+pub mod http1;
 pub mod http2;
 pub mod listener;
 pub mod octets;

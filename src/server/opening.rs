@@ -5,23 +5,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::limits::READ_BUFFER;
+use crate::config::limits::HEAD_READ;
 use crate::proxy::worker::Worker;
 use crate::server::proxy_protocol::{self, Header};
-use crate::server::socket::Socket;
+use crate::server::socket::{Socket, Stream};
 use crate::telemetry::metrics::RefusedConnection;
 use crate::tls::challenges::ACME_TLS;
 use crate::tls::serving::H2;
+use crate::upstream::prefixed::Prefixed;
 
 /// What is asked of the connections of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +43,12 @@ pub struct Opened {
 /// What is spoken on a connection.
 #[derive(Debug)]
 pub enum Spoken {
-    /// HTTP/1 in the clear, of which these bytes have been read.
-    Http1(Socket, BytesMut),
+    /// HTTP/1, of which these bytes have been read.
+    Http1(Stream, BytesMut),
     /// HTTP/2 in the clear, by prior knowledge (RFC 9113 section 3.3).
-    Http2(Prefixed),
-    /// HTTP/1 over TLS.
-    Http1Tls(Box<TlsStream<Prefixed>>),
+    Http2(Prefixed<Socket>),
     /// HTTP/2 over TLS, chosen by ALPN.
-    Http2Tls(Box<TlsStream<Prefixed>>),
+    Http2Tls(Box<TlsStream<Prefixed<Socket>>>),
 }
 
 /// Opens a connection.
@@ -74,7 +71,7 @@ pub async fn open(
         false => peer,
     };
     let spoken = match manner.tls {
-        true => secured(worker, Prefixed { prefix: read.freeze(), socket }).await?,
+        true => secured(worker, Prefixed::new(read.freeze(), socket)).await?,
         false => in_the_clear(socket, read, Instant::now() + patience).await.map_err(|_| None)?,
     };
     Ok(Opened { peer, spoken })
@@ -106,7 +103,7 @@ async fn introduced(
     }
 }
 
-async fn secured(worker: &Worker, socket: Prefixed) -> Result<Spoken, Option<RefusedConnection>> {
+async fn secured(worker: &Worker, socket: Prefixed<Socket>) -> Result<Spoken, Option<RefusedConnection>> {
     let acceptor = TlsAcceptor::from(worker.snapshot().tls.clone());
     match acceptor.accept(socket).await {
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(H2) => {
@@ -114,7 +111,7 @@ async fn secured(worker: &Worker, socket: Prefixed) -> Result<Spoken, Option<Ref
         }
         // A certificate authority has seen its proof, and says no more (RFC 8737 section 3).
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => Err(None),
-        Ok(stream) => Ok(Spoken::Http1Tls(Box::new(stream))),
+        Ok(stream) => Ok(Spoken::Http1(Stream::Tls(Box::new(stream)), BytesMut::new())),
         // The visitor left, or was never one: a port scan, a load balancer's look.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(None),
         Err(error) => {
@@ -131,70 +128,22 @@ async fn in_the_clear(mut socket: Socket, mut read: BytesMut, due: Instant) -> i
     loop {
         let seen = read.len().min(PREFACE.len());
         if read[..seen] != PREFACE[..seen] {
-            return Ok(Spoken::Http1(socket, read));
+            return Ok(Spoken::Http1(Stream::Clear(socket), read));
         }
         if seen == PREFACE.len() {
-            return Ok(Spoken::Http2(Prefixed { prefix: read.freeze(), socket }));
+            return Ok(Spoken::Http2(Prefixed::new(read.freeze(), socket)));
         }
         let reading = async {
             // Who connects ahead of need, as browsers do, costs no buffer.
             socket.readable().await?;
-            read.reserve(READ_BUFFER);
+            read.reserve(HEAD_READ);
             socket.read_buf(&mut read).await
         };
         match timeout_at(due, reading).await {
             Ok(Err(error)) => return Err(error),
             Ok(Ok(1..)) => {}
             Err(late) if read.is_empty() => return Err(late.into()),
-            Ok(Ok(0)) | Err(_) => return Ok(Spoken::Http1(socket, read)),
+            Ok(Ok(0)) | Err(_) => return Ok(Spoken::Http1(Stream::Clear(socket), read)),
         }
-    }
-}
-
-/// A socket with what was read from it before.
-#[derive(Debug)]
-pub struct Prefixed {
-    prefix: Bytes,
-    socket: Socket,
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
-        }
-        let length = self.prefix.len().min(buf.remaining());
-        buf.put_slice(&self.prefix.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -15,11 +15,12 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::config::limits::{HYPER_BUFFER, READ_BUFFER, SLOW_READ};
+use crate::config::limits::{BUFFER_MOST, READ_BUFFER, SLOW_READ};
 use crate::upstream::http1::body::{Body, Malformed, Next};
 use crate::upstream::http1::head::Head;
-use crate::upstream::http1::request::{Framing, Out, Unlike};
 use crate::upstream::io::UpstreamIo;
+use crate::upstream::out::{Framing, Out, Unlike};
+use crate::upstream::prefixed::Prefixed;
 use crate::upstream::socket::Socket;
 use crate::upstream::unanswered::Unanswered;
 use crate::upstream::upload::Upload;
@@ -48,6 +49,9 @@ pub struct Connection {
     /// Whether the response says that it is the last.
     last: bool,
 }
+
+/// A connection after a 101: what the backend has said already comes first.
+pub type Bare = Prefixed<UpstreamIo<Socket>>;
 
 /// The request's side.
 #[derive(Debug)]
@@ -111,7 +115,7 @@ impl Connection {
         mut heard: impl FnMut(&Head) -> bool,
     ) -> Result<Response<()>, Unanswered> {
         let framing;
-        (self.out, framing) = Out::begin(&request);
+        (self.out, framing) = request::write(&request);
         let (parts, upload) = request.into_parts();
         (self.begun, self.reached, self.last) = (false, false, true);
         self.sending = match upload.is_end_stream() {
@@ -146,6 +150,11 @@ impl Connection {
                 Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
         }
+    }
+
+    /// Sends of the request what can be sent. What goes wrong is told with the next of the response.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) {
+        let _ = self.poll_send(cx);
     }
 
     /// Sends what is left of the request; says whether all of it has gone.
@@ -193,7 +202,7 @@ impl Connection {
 
     /// What it is besides HTTP, after a 101.
     pub fn into_bare(self) -> Bare {
-        Bare { early: self.read.freeze(), io: self.io }
+        Prefixed::new(self.read.freeze(), self.io)
     }
 
     fn poll_answer(
@@ -216,7 +225,7 @@ impl Connection {
                 }
                 continue;
             }
-            if self.read.len() >= HYPER_BUFFER {
+            if self.read.len() >= BUFFER_MOST {
                 return Poll::Ready(Err(Malformed("a head without end").into()));
             }
             if ready!(self.poll_read(cx, READ_BUFFER))? == 0 {
@@ -301,7 +310,7 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        let most = most.min(HYPER_BUFFER);
+        let most = most.min(BUFFER_MOST);
         self.read.reserve(most);
         pin!(self.io.read_buf(&mut (&mut self.read).limit(most))).poll(cx)
     }
@@ -315,41 +324,5 @@ impl Connection {
             Sending::Body { upload, .. } => Some(upload),
             Sending::Rest | Sending::Done => Some(Upload::none()),
         }
-    }
-}
-
-/// A connection after a 101: what the backend has said already comes first.
-#[derive(Debug)]
-pub struct Bare {
-    early: Bytes,
-    io: UpstreamIo<Socket>,
-}
-
-impl AsyncRead for Bare {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let length = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Bare {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

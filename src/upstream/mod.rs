@@ -5,6 +5,7 @@
 
 pub mod adaptive;
 pub mod connect;
+pub mod content;
 pub mod descriptors;
 pub mod dial;
 pub mod endpoint;
@@ -13,8 +14,10 @@ pub mod http2;
 pub mod io;
 pub mod line;
 pub mod load;
+pub mod out;
 pub mod pace;
 pub mod pool;
+pub mod prefixed;
 pub mod resolve;
 pub mod shunned;
 pub mod socket;

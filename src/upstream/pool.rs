@@ -311,6 +311,15 @@ impl Lease {
         }
     }
 
+    /// Has what is left of the request go on, where nothing of the response is asked for.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>) {
+        match &mut self.carrier {
+            Carrier::Http1 { connection, .. } => connection.poll_rest(cx),
+            // A stream's body goes by itself.
+            Carrier::Http2(..) => {}
+        }
+    }
+
     /// Whether the response's body has ended.
     pub fn is_end_stream(&self) -> bool {
         match &self.carrier {

@@ -1,7 +1,7 @@
 //! The body of a request on its way to a backend: what the visitor sends, counted, bounded and never stalled
 //! for ever.
 //!
-//! hyper's client polls it when the backend takes more, which is the whole of our backpressure.
+//! Whoever writes to the backend polls it when that takes more, which is the whole of our backpressure.
 //! `proxy::forward` makes it and reads from its [`UploadState`] how it went. It must never hold more than the
 //! frame at hand, and its beginning for as long as it may have to be sent again.
 
@@ -17,12 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::limits::CONTINUE_WAIT;
 use crate::headers::outgoing;
+use crate::upstream::content::Content;
 use crate::upstream::pace::Pace;
 use crate::upstream::stall::Stall;
 use crate::upstream::streams::Stream;
@@ -38,7 +38,7 @@ impl Upload {
     }
 
     /// The visitor's body.
-    pub fn new(body: Incoming, bounds: UploadBounds) -> (Self, Rc<UploadState>) {
+    pub fn new(body: Content, bounds: UploadBounds) -> (Self, Rc<UploadState>) {
         let state = Rc::new(UploadState::default());
         let UploadBounds { size, idle, rate, deadline } = bounds;
         let (stall, pace) = (Stall::new(idle), Pace::new(rate, idle));
@@ -171,7 +171,7 @@ impl UploadState {
         self.bytes.get()
     }
 
-    /// When hyper took its last byte from us.
+    /// When its last byte was taken from us.
     pub fn ended(&self) -> Option<Instant> {
         self.ended.get()
     }
@@ -279,7 +279,7 @@ impl Begin {
 type Gate = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Streaming {
-    body: Incoming,
+    body: Content,
     state: Rc<UploadState>,
     left: Option<u64>,
     stall: Stall,

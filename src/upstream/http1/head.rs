@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 
-use crate::config::limits::HYPER_FIELDS;
+use crate::config::limits::FIELDS_USUAL;
 use crate::headers::length;
 use crate::upstream::http1::body::{Body, Malformed};
 
@@ -45,8 +45,8 @@ pub fn parse(bytes: &mut BytesMut, fields: usize, to_head: bool) -> Result<Optio
     }
     let Some(end) = end(bytes) else { return Ok(None) };
     let head = bytes.split_to(end).freeze();
-    let (status, version, headers) = if fields <= HYPER_FIELDS {
-        fields_of(&head, &mut [const { MaybeUninit::uninit() }; HYPER_FIELDS])
+    let (status, version, headers) = if fields <= FIELDS_USUAL {
+        fields_of(&head, &mut [const { MaybeUninit::uninit() }; FIELDS_USUAL])
     } else {
         fields_of(&head, &mut vec![MaybeUninit::uninit(); fields])
     }?;

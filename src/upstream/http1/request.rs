@@ -3,171 +3,41 @@
 //! `upstream::http1` writes them. It must never write what a parser wouldn't read as exactly these fields: `http`'s
 //! types hold no line ends, and nothing is passed on raw.
 
-use std::io::IoSlice;
-
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 
 use crate::headers::length;
+use crate::upstream::out::{Framing, Out, put};
 
-/// How a request's body is framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// So many bytes are to come.
-    Length(u64),
-    /// In chunks.
-    Chunked,
+/// A request's head, and how its body is framed.
+pub fn write<B>(request: &Request<B>) -> (Out, Framing) {
+    let headers = request.headers();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut head = BytesMut::with_capacity(fields + target.len() + 33);
+    // Of an absolute target whose path is empty only a query is left (RFC 9112 section 3.2.1).
+    let slash = if target.starts_with('?') { "/" } else { "" };
+    for part in [request.method().as_str(), " ", slash, target, " HTTP/1.1\r\n"] {
+        head.put_slice(part.as_bytes());
+    }
+    // First of all (RFC 9110 section 7.2).
+    for value in headers.get_all(HOST) {
+        put(&mut head, HOST.as_str(), value.as_bytes());
+    }
+    for (name, value) in headers.iter().filter(|(name, _)| **name != HOST) {
+        put(&mut head, name.as_str(), value.as_bytes());
+    }
+    head.put_slice(b"\r\n");
+    (head.into(), framing(headers))
 }
 
-/// Data up to here is copied behind what frames it, which costs less than a further slice to write.
-const COPIED: usize = 1024;
-/// Bytes that wait to be written before no more of a body is asked for.
-const ENOUGH: usize = 4 * 1024;
-
-/// What waits to be written, in this order.
-#[derive(Debug, Default)]
-pub struct Out {
-    bytes: BytesMut,
-    data: Bytes,
-    after: BytesMut,
-}
-
-impl Out {
-    /// A request's head, and how its body is framed.
-    pub fn begin<B>(request: &Request<B>) -> (Self, Framing) {
-        let headers = request.headers();
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut head = BytesMut::with_capacity(fields + target.len() + 33);
-        // Of an absolute target whose path is empty only a query is left (RFC 9112 section 3.2.1).
-        let slash = if target.starts_with('?') { "/" } else { "" };
-        for part in [request.method().as_str(), " ", slash, target, " HTTP/1.1\r\n"] {
-            head.put_slice(part.as_bytes());
-        }
-        // First of all (RFC 9110 section 7.2).
-        for value in headers.get_all(HOST) {
-            put(&mut head, HOST.as_str(), value.as_bytes());
-        }
-        for (name, value) in headers.iter().filter(|(name, _)| **name != HOST) {
-            put(&mut head, name.as_str(), value.as_bytes());
-        }
-        head.put_slice(b"\r\n");
-        (Self { bytes: head, ..Self::default() }, Framing::of(headers))
+fn framing(headers: &HeaderMap) -> Framing {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Framing::Chunked;
     }
-
-    /// Whether more of a body may be put behind it.
-    pub fn takes_more(&self) -> bool {
-        self.data.is_empty() && self.bytes.len() < ENOUGH
-    }
-
-    /// Whether all of it is written.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.data.is_empty() && self.after.is_empty()
-    }
-
-    /// All of it, where that is one slice: what nearly every request is.
-    pub fn whole(&self) -> Option<&[u8]> {
-        (self.data.is_empty() && self.after.is_empty()).then_some(&self.bytes[..])
-    }
-
-    /// What is to be written next.
-    pub fn slices(&self) -> [IoSlice<'_>; 3] {
-        [IoSlice::new(&self.bytes), IoSlice::new(&self.data), IoSlice::new(&self.after)]
-    }
-
-    /// So many bytes of it are written.
-    pub fn advance(&mut self, mut written: usize) {
-        let parts: [&mut dyn Buf; 3] = [&mut self.bytes, &mut self.data, &mut self.after];
-        for part in parts {
-            let here = written.min(part.remaining());
-            part.advance(here);
-            written -= here;
-        }
-    }
-
-    /// Where the next bytes go.
-    fn end(&mut self) -> &mut BytesMut {
-        if self.data.is_empty() { &mut self.bytes } else { &mut self.after }
-    }
-
-    fn put(&mut self, data: Bytes) {
-        if data.len() > COPIED && self.data.is_empty() {
-            self.data = data;
-        } else {
-            self.end().put_slice(&data);
-        }
-    }
-}
-
-impl Framing {
-    fn of(headers: &HeaderMap) -> Self {
-        if headers.contains_key(TRANSFER_ENCODING) {
-            return Self::Chunked;
-        }
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| length::of(value.as_bytes()));
-        Self::Length(length.unwrap_or(0))
-    }
-
-    /// Puts `data` behind `out`, with what frames it.
-    ///
-    /// # Errors
-    /// More than was said to come; nothing is put then.
-    pub fn data(&mut self, out: &mut Out, data: Bytes) -> Result<(), Unlike> {
-        match self {
-            Self::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or(Unlike)?;
-                out.put(data);
-            }
-            // An empty chunk would be the last.
-            Self::Chunked if data.is_empty() => {}
-            Self::Chunked => {
-                put_size(out.end(), data.len());
-                out.put(data);
-                out.end().put_slice(b"\r\n");
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts the body's end behind `out`, with its `trailers`.
-    ///
-    /// # Errors
-    /// Less came than was said to.
-    pub fn end(self, out: &mut Out, trailers: Option<&HeaderMap>) -> Result<(), Unlike> {
-        match self {
-            Self::Length(0) => {}
-            Self::Length(_) => return Err(Unlike),
-            Self::Chunked => {
-                out.end().put_slice(b"0\r\n");
-                for (name, value) in trailers.into_iter().flatten() {
-                    put(out.end(), name.as_str(), value.as_bytes());
-                }
-                out.end().put_slice(b"\r\n");
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A body isn't as long as its head says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request's body isn't as long as it says")]
-pub struct Unlike;
-
-fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.put_slice(part);
-    }
-}
-
-fn put_size(out: &mut BytesMut, size: usize) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4);
-    for digit in (0..digits).rev() {
-        out.put_u8(HEX[size >> (digit * 4) & 0xf]);
-    }
-    out.put_slice(b"\r\n");
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| length::of(value.as_bytes()));
+    Framing::Length(length.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -190,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_head_begins_with_its_host() {
-        let (out, framing) = Out::begin(&request(&[("a", "1"), ("host", "x"), ("content-length", "5")]));
+        let (out, framing) = write(&request(&[("a", "1"), ("host", "x"), ("content-length", "5")]));
         assert_eq!(written(&out), b"POST /a?b HTTP/1.1\r\nhost: x\r\na: 1\r\ncontent-length: 5\r\n\r\n");
         assert_eq!(framing, Framing::Length(5));
     }
@@ -200,37 +70,8 @@ mod tests {
         for (uri, line) in
             [("/", "GET / "), ("http://a?b", "GET /?b "), ("http://a", "GET / "), ("*", "GET * ")]
         {
-            let (out, _) = Out::begin(&Request::get(uri).body(()).unwrap());
+            let (out, _) = write(&Request::get(uri).body(()).unwrap());
             assert!(written(&out).starts_with(line.as_bytes()), "{uri}");
         }
-    }
-
-    #[test]
-    fn what_comes_of_a_body_is_framed_as_its_head_says() {
-        let (mut out, mut framing) = (Out::default(), Framing::Chunked);
-        for data in ["hello", "", &"x".repeat(0x1234)] {
-            assert!(out.takes_more());
-            framing.data(&mut out, Bytes::copy_from_slice(data.as_bytes())).unwrap();
-        }
-        assert!(!out.takes_more(), "large data is written before more is asked for");
-        framing.end(&mut out, Some(request(&[("sum", "1")]).headers())).unwrap();
-        let whole = format!("5\r\nhello\r\n1234\r\n{}\r\n0\r\nsum: 1\r\n\r\n", "x".repeat(0x1234));
-        assert_eq!(written(&out), whole.as_bytes());
-        for step in [1, 9, 4000, 660, 21] {
-            let before = written(&out);
-            out.advance(step);
-            assert_eq!(written(&out), before[step..]);
-        }
-        assert!(out.is_empty());
-    }
-
-    #[test]
-    fn a_body_that_is_not_as_long_as_it_says_is_found_out() {
-        let (mut out, mut framing) = (Out::default(), Framing::Length(5));
-        assert_eq!(framing.data(&mut out, Bytes::from_static(b"hel")), Ok(()));
-        assert_eq!(framing.end(&mut Out::default(), None), Err(Unlike));
-        assert_eq!(framing.data(&mut out, Bytes::from_static(b"lo!")), Err(Unlike));
-        assert_eq!(framing.data(&mut out, Bytes::from_static(b"lo")), Ok(()));
-        assert_eq!((framing.end(&mut out, None), &written(&out)[..]), (Ok(()), &b"hello"[..]));
     }
 }
