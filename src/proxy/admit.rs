@@ -5,6 +5,8 @@
 //! what any version of HTTP must keep. It must never repair: what two readers could understand differently is
 //! refused.
 
+use std::net::SocketAddr;
+
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -23,11 +25,11 @@ pub struct Admitted {
     pub expects_continue: bool,
 }
 
-/// Admits a request, or says why not. `local` is the host of a request in HTTP/1.0 that names none.
+/// Admits a request, or says why not. `local`, our own address, is the host of a request in HTTP/1.0 that names none.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn admit(parts: &Parts, limits: &Limits, local: &HeaderValue) -> Result<Admitted, Refusal> {
+pub fn admit(parts: &Parts, limits: &Limits, local: SocketAddr) -> Result<Admitted, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::Method);
     }
@@ -87,7 +89,7 @@ fn authority(parts: &Parts) -> Result<HeaderValue, Refusal> {
 
 /// In absolute form the target's authority wins over `Host`, and replaces it (RFC 9112 section 3.2.2); the
 /// field has to be well-formed all the same.
-fn host(parts: &Parts, local: &HeaderValue) -> Result<HeaderValue, Refusal> {
+fn host(parts: &Parts, local: SocketAddr) -> Result<HeaderValue, Refusal> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -106,7 +108,10 @@ fn host(parts: &Parts, local: &HeaderValue) -> Result<HeaderValue, Refusal> {
             HeaderValue::try_from(authority.as_str()).map_err(|_| Refusal::HostInvalid)
         }
         Some(_) => Err(Refusal::HostInvalid),
-        None => Ok(field.unwrap_or(local).clone()),
+        None => match field {
+            Some(field) => Ok(field.clone()),
+            None => HeaderValue::try_from(local.to_string()).map_err(|_| Refusal::HostInvalid),
+        },
     }
 }
 
@@ -136,9 +141,9 @@ mod tests {
 
     fn admitted(request: http::request::Builder) -> Result<String, Refusal> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let local = HeaderValue::from_static("127.0.0.1:8080");
+        let local = "127.0.0.1:8080".parse().unwrap();
         let limits = Limits { body_size: Some(10), header_count: 4, target_size: 200, ..Limits::default() };
-        admit(&parts, &limits, &local).map(|admitted| admitted.host.to_str().unwrap().to_owned())
+        admit(&parts, &limits, local).map(|admitted| admitted.host.to_str().unwrap().to_owned())
     }
 
     #[test]

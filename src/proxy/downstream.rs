@@ -26,7 +26,7 @@ pub struct Downstream {
     /// That address as a field value.
     pub peer_value: HeaderValue,
     /// Our own address: the host of an HTTP/1.0 request that names none.
-    pub local: HeaderValue,
+    pub local: SocketAddr,
     /// How its streams become tunnels, where it has streams.
     pub streams: Option<Begin>,
 }
@@ -41,7 +41,6 @@ impl Downstream {
         scheme: Scheme,
     ) -> Self {
         let address = peer.ip().to_canonical();
-        let local = HeaderValue::try_from(local.to_string()).expect("a socket's address is a field value");
         Self {
             worker,
             link,

@@ -88,7 +88,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         wire::fit(&mut request, lease.version(), &target.host, endpoint.url.scheme(), has_body);
         let prelude = hear(exchange, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
-        let replay = may_be_lost(&lease, repeat).then(|| copy_of(&request, most));
+        let replay = may_be_lost(&lease, repeat, &request).then(|| copy_of(&request, most));
         let failed = match send(exchange, &mut lease, request, target.patience, prelude).await? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
@@ -154,11 +154,12 @@ impl Outbound {
 }
 
 /// Whether a connection may lose the request without the backend's having acted on it, and a copy can be sent then.
-fn may_be_lost(lease: &Lease, repeat: Repeat) -> bool {
+fn may_be_lost(lease: &Lease, repeat: Repeat, request: &Request<Upload>) -> bool {
     match lease.version() {
         // By GOAWAY or a refused stream, which a backend says of requests that it didn't touch.
         Version::HTTP_2 => true,
-        _ => repeat.may(),
+        // Without a body it comes back.
+        _ => repeat.may() && !request.body().is_none(),
     }
 }
 
@@ -365,26 +366,25 @@ fn lost(
     lease: &Lease,
     replay: Option<Request<Upload>>,
 ) -> Result<Lost, Error> {
-    let Unanswered { unsent, cause } = failed;
+    let Unanswered { request, unsent, cause } = failed;
     if let Some(fault) = exchange.upload_fault() {
         return Err(fault);
     }
     tracing::debug!(error = %cause, "attempt failed");
     let failure = Failure::of_exchange(&cause);
     let closed = failure == Failure::Closed;
-    let fate = match &unsent {
-        Some(_) => Fate::Unsent,
-        None if cause.is_refused() => Fate::Unsent,
-        None if closed && lease.is_reused() => Fate::LostOnReused,
-        None if closed => Fate::Reset,
-        None => Fate::Failed,
+    let fate = match unsent || cause.is_refused() {
+        true => Fate::Unsent,
+        false if closed && lease.is_reused() => Fate::LostOnReused,
+        false if closed => Fate::Reset,
+        false => Fate::Failed,
     };
     match fate {
         Fate::Reset | Fate::Failed => verdict::failed(lease.pool(), Error::Backend(failure)),
         // An idle connection may close, and what was left undone is no failure.
         Fate::NotConnected | Fate::Unsent | Fate::LostOnReused => {}
     }
-    Ok(Lost { fate, failure, again: unsent.or_else(|| replay.and_then(rewound)) })
+    Ok(Lost { fate, failure, again: request.or_else(|| replay.and_then(rewound)) })
 }
 
 fn rewound(mut replay: Request<Upload>) -> Option<Request<Upload>> {

@@ -150,7 +150,7 @@ async fn pass(exchange: &mut Exchange, parts: Parts, content: Content) -> Result
 }
 
 fn admitted(exchange: &Exchange, parts: &Parts) -> Result<Admitted, Error> {
-    admit(parts, &exchange.view.snapshot.config.limits, &exchange.downstream.local).map_err(Error::Refused)
+    admit(parts, &exchange.view.snapshot.config.limits, exchange.downstream.local).map_err(Error::Refused)
 }
 
 /// The corrected facts of the visitor.

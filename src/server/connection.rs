@@ -6,6 +6,7 @@
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use crate::server::socket::Socket;
 use crate::server::{http1, http2};
 use crate::telemetry::metrics::RefusedConnection;
 
-/// Serves the connection to its end.
+/// Serves the connection to its end. What it needs at each time is in a box: an idle connection's task is as large as
+/// the largest of what it awaits in place.
 pub async fn serve(
     worker: Rc<Worker>,
     socket: Socket,
@@ -33,23 +35,9 @@ pub async fn serve(
     manner: Manner,
     closing: Rc<Closing>,
 ) {
-    socket.set_nodelay();
-    let Ok(local) = socket.local_addr() else { return };
-    let Some(Opened { peer, spoken }) = Box::pin(opened(&worker, socket, peer, manner, &closing)).await
-    else {
-        return;
-    };
-    let bounds = Rc::clone(&worker.view().bounds);
-    let link = Rc::new(Link::new(Instant::now()));
-    let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
-    let downstream = Downstream::new(Rc::clone(&worker), link, peer, local, scheme);
-    // In boxes: an idle connection's task is as large as the largest of what it awaits in place.
-    let outcome = match spoken {
-        Spoken::Http1(stream, read) => http1::serve(stream, read, downstream, bounds, &closing).await,
-        Spoken::Http2(socket) => Box::pin(framed(socket, downstream, &bounds, closing)).await,
-        Spoken::Http2Tls(stream) => Box::pin(framed(*stream, downstream, &bounds, closing)).await,
-    };
-    if let Err(error) = outcome {
+    let serving = Box::pin(ready(Rc::clone(&worker), socket, peer, manner, closing)).await;
+    let Some(serving) = serving else { return };
+    if let Err(error) = serving.await {
         if error.kind() == io::ErrorKind::TimedOut {
             worker.metrics.rejected(Refusal::SlowReader.reason());
         }
@@ -57,12 +45,41 @@ pub async fn serve(
     }
 }
 
+type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+/// A connection that has begun to speak, ready to be served.
+async fn ready(
+    worker: Rc<Worker>,
+    socket: Socket,
+    peer: SocketAddr,
+    manner: Manner,
+    closing: Rc<Closing>,
+) -> Option<Serving> {
+    socket.set_nodelay();
+    let local = socket.local_addr().ok()?;
+    let Opened { peer, spoken } = opened(&worker, socket, peer, manner, &closing).await?;
+    let bounds = Rc::clone(&worker.view().bounds);
+    let link = Rc::new(Link::new(Instant::now()));
+    let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
+    let downstream = Downstream::new(Rc::clone(&worker), link, peer, local, scheme);
+    Some(match spoken {
+        Spoken::Http1(stream, read) => Box::pin(http1::connection(stream, read, downstream, bounds, closing)),
+        Spoken::Http2(socket) => Box::pin(framed(socket, downstream, bounds, closing)),
+        Spoken::Http2Tls(stream) => Box::pin(framed(*stream, downstream, bounds, closing)),
+    })
+}
+
 /// Serves a connection of HTTP/2.
-async fn framed<S>(socket: S, downstream: Downstream, bounds: &Bounds, closing: Rc<Closing>) -> io::Result<()>
+async fn framed<S>(
+    socket: S,
+    downstream: Downstream,
+    bounds: Rc<Bounds>,
+    closing: Rc<Closing>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    http2::serve(socket, downstream, bounds, closing).await.map_err(|error| {
+    http2::serve(socket, downstream, &bounds, closing).await.map_err(|error| {
         let of_frames = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
         let kind = of_frames.and_then(h2::Error::get_io).map(io::Error::kind);
         io::Error::new(kind.unwrap_or(io::ErrorKind::Other), error)

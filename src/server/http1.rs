@@ -29,6 +29,7 @@ use crate::server::http1::content::OnWire;
 use crate::server::http1::reading::{Heard, Rest};
 use crate::server::http1::response::{To, begin};
 use crate::server::http1::wire::Wire;
+use crate::server::http1::writing::Writer;
 use crate::server::socket::Stream;
 use crate::upstream::content::Content;
 use crate::upstream::out::{Framing, put};
@@ -42,20 +43,24 @@ pub mod writing;
 /// What both sides of an exchange share.
 type Shared = Rc<RefCell<Wire>>;
 
-/// Serves the connection to its end.
-///
-/// # Errors
-/// When the visitor's socket broke, or it took too long with what was written to it.
-pub async fn serve(
+/// A connection that is to be served, of which `read` has been read.
+pub fn connection(
     socket: Stream,
     read: BytesMut,
     downstream: Downstream,
     bounds: Rc<Bounds>,
-    closing: &Rc<Closing>,
-) -> io::Result<()> {
+    closing: Rc<Closing>,
+) -> impl Future<Output = io::Result<()>> {
     let (worker, link) = (Rc::clone(&downstream.worker), Rc::clone(&downstream.link));
     let wire = Rc::new(RefCell::new(Wire::new(socket, read, worker, link, bounds)));
-    let downstream = Rc::new(downstream);
+    serve(wire, Rc::new(downstream), closing)
+}
+
+/// Serves the connection to its end. Its future is as large as its arguments: one is held for each idle connection.
+///
+/// # Errors
+/// When the visitor's socket broke, or it took too long with what was written to it.
+async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -> io::Result<()> {
     let mut waiting = None;
     loop {
         let mut asked = false;
@@ -68,13 +73,13 @@ pub async fn serve(
             }
             Poll::Ready(heard)
         });
-        let (asked, to) = match heard.await {
-            Heard::Request(head) => request(head, &wire),
-            Heard::Refused(refusal) => refused(refusal),
+        // In a box, which a connection has while it has something in flight.
+        let exchange = match heard.await {
+            Heard::Request(head) => Box::pin(exchange(&wire, &downstream, request(head, &wire))),
+            Heard::Refused(refusal) => Box::pin(exchange(&wire, &downstream, refused(refusal))),
             Heard::Gone | Heard::Silent => break,
         };
-        // In a box, which a connection has while it has something in flight.
-        match Box::pin(exchange(&wire, &downstream, asked, to)).await {
+        match exchange.await {
             Outcome::GoesOn => {}
             Outcome::Ends => break,
             Outcome::Breaks(outcome) => {
@@ -140,21 +145,23 @@ fn refused(refusal: Refusal) -> (Asked, Manner) {
 }
 
 /// One request and its response.
-async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: Asked, manner: Manner) -> Outcome {
+async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: (Asked, Manner)) -> Outcome {
+    let (asked, manner) = asked;
+    let mut writer = wire.borrow().writer();
     let response = {
         let mut handling = pin!(handle(Rc::clone(downstream), asked));
         let response = poll_fn(|cx| {
             if let Poll::Ready(response) = handling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));
             }
-            wire.borrow_mut().poll_meanwhile(cx).map(Err)
+            wire.borrow_mut().poll_meanwhile(&mut writer, cx).map(Err)
         });
         match response.await {
             Ok(response) => response,
             Err(outcome) => return Outcome::Breaks(outcome),
         }
     };
-    let mut writing = Writing::begin(wire, downstream, response, manner);
+    let mut writing = Writing::begin(wire, downstream, writer, response, manner);
     let outcome = poll_fn(|cx| writing.poll(wire, cx)).await;
     let Writing { tunnel, last, .. } = writing;
     match (outcome, tunnel) {
@@ -170,6 +177,7 @@ async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: Asked, mann
 
 /// A response on its way out.
 struct Writing {
+    writer: Writer,
     /// Until its last byte has come.
     answer: Option<Answer>,
     /// Nothing where the response has no body.
@@ -181,24 +189,30 @@ struct Writing {
 }
 
 impl Writing {
-    fn begin(wire: &Shared, downstream: &Downstream, response: Response<Answer>, manner: Manner) -> Self {
+    fn begin(
+        wire: &Shared,
+        downstream: &Downstream,
+        mut writer: Writer,
+        response: Response<Answer>,
+        manner: Manner,
+    ) -> Self {
         let (parts, answer) = response.into_parts();
         let mut wire = wire.borrow_mut();
-        wire.say();
+        wire.say(&mut writer);
         let Manner { mut to, trailers } = manner;
         to.closes |= wire.rest() == Rest::Unread;
         let date = |head: &mut BytesMut| {
             downstream.worker.date.show(|date| put(head, DATE.as_str(), date.as_bytes()));
         };
         let begun = begin(&parts, answer.size_hint().exact(), to, date);
-        if wire.writer.out.is_empty() {
-            wire.writer.out = begun.head.into();
+        if writer.out.is_empty() {
+            writer.out = begun.head.into();
         } else {
-            wire.writer.out.put_slice(&begun.head);
+            writer.out.put_slice(&begun.head);
         }
         let trailers = trailers && begun.framing == Some(Framing::Chunked);
         let mut writing =
-            Self { answer: None, framing: begun.framing, trailers, tunnel: None, last: begun.last };
+            Self { writer, answer: None, framing: begun.framing, trailers, tunnel: None, last: begun.last };
         if answer.is_tunnel() {
             writing.tunnel = answer.into_tunnel();
         } else {
@@ -210,8 +224,8 @@ impl Writing {
     /// Writes the response to its end. The error is how the connection breaks.
     fn poll(&mut self, wire: &Shared, cx: &mut Context<'_>) -> Poll<Result<(), io::Result<()>>> {
         loop {
-            let fed = self.feed(wire, cx).map_err(|Broken| Ok(()))?;
-            match wire.borrow_mut().poll_write(cx) {
+            let fed = self.feed(cx).map_err(|Broken| Ok(()))?;
+            match wire.borrow_mut().poll_write(&mut self.writer, cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Err(error))),
                 Poll::Pending => break,
@@ -220,23 +234,23 @@ impl Writing {
                 return Poll::Ready(Ok(()));
             }
             if fed.is_pending() {
-                return wire.borrow_mut().poll_meanwhile(cx).map(Err);
+                return wire.borrow_mut().poll_meanwhile(&mut self.writer, cx).map(Err);
             }
         }
         if let Some(answer) = &mut self.answer {
             answer.poll_upload(cx);
         }
-        wire.borrow_mut().poll_meanwhile(cx).map(Err)
+        wire.borrow_mut().poll_meanwhile(&mut self.writer, cx).map(Err)
     }
 
     /// Takes of the answer what there is and fits.
-    fn feed(&mut self, wire: &Shared, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn feed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while let Some(answer) = &mut self.answer {
             if self.framing.is_none() && answer.is_ours() || answer.is_end_stream() {
-                self.end(wire, None)?;
+                self.end(None)?;
                 break;
             }
-            if !wire.borrow().writer.out.takes_more() {
+            if !self.writer.out.takes_more() {
                 break;
             }
             match ready!(Pin::new(&mut *answer).poll_frame(cx))
@@ -246,22 +260,22 @@ impl Writing {
             {
                 Some(Ok(data)) => {
                     if let Some(framing) = &mut self.framing {
-                        framing.data(&mut wire.borrow_mut().writer.out, data).map_err(|_| Broken)?;
+                        framing.data(&mut self.writer.out, data).map_err(|_| Broken)?;
                     }
                 }
-                Some(Err(frame)) => self.end(wire, Some(frame))?,
-                None => self.end(wire, None)?,
+                Some(Err(frame)) => self.end(Some(frame))?,
+                None => self.end(None)?,
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn end(&mut self, wire: &Shared, trailers: Option<Frame<bytes::Bytes>>) -> Result<(), Broken> {
+    fn end(&mut self, trailers: Option<Frame<bytes::Bytes>>) -> Result<(), Broken> {
         // What it leaves behind is counted before its last byte goes.
         self.answer = None;
         let Some(framing) = self.framing else { return Ok(()) };
         let trailers = trailers.filter(|_| self.trailers).and_then(|frame| frame.into_trailers().ok());
-        framing.end(&mut wire.borrow_mut().writer.out, trailers.as_ref()).map_err(|_| Broken)
+        framing.end(&mut self.writer.out, trailers.as_ref()).map_err(|_| Broken)
     }
 }
 

@@ -118,6 +118,7 @@ impl Connection {
         (self.out, framing) = request::write(&request);
         let (parts, upload) = request.into_parts();
         (self.begun, self.reached, self.last) = (false, false, true);
+        let empty = upload.is_none();
         self.sending = match upload.is_end_stream() {
             true => Sending::Rest,
             false => Sending::Body { upload, framing },
@@ -125,8 +126,9 @@ impl Connection {
         let to_head = parts.method == Method::HEAD;
         let outcome = poll_fn(|cx| self.poll_answer(cx, to_head, &mut heard)).await;
         outcome.map_err(|fault| {
-            let unsent = self.unsent().map(|upload| Request::from_parts(parts, upload));
-            Unanswered { unsent, cause: fault.into() }
+            let (unsent, upload) = (!self.reached && !self.begun, self.whole(empty));
+            let request = upload.map(|upload| Request::from_parts(parts, upload));
+            Unanswered { unsent: unsent && request.is_some(), request, cause: fault.into() }
         })
     }
 
@@ -315,8 +317,11 @@ impl Connection {
         pin!(self.io.read_buf(&mut (&mut self.read).limit(most))).poll(cx)
     }
 
-    /// The body of a request of which nothing has gone, for another connection.
-    fn unsent(&mut self) -> Option<Upload> {
+    /// The body of a request for another connection, where it was `empty`, or nothing has gone.
+    fn whole(&mut self, empty: bool) -> Option<Upload> {
+        if empty {
+            return Some(Upload::none());
+        }
         if self.reached || self.begun {
             return None;
         }

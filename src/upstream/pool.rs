@@ -278,7 +278,7 @@ impl Lease {
     /// hyper keeps to itself in HTTP/2, and says whether to go on.
     ///
     /// # Errors
-    /// With the request where none of it was sent.
+    /// With the request where it is whole.
     pub async fn send(
         &mut self,
         request: Request<Upload>,
@@ -287,9 +287,9 @@ impl Lease {
         match &mut self.carrier {
             Carrier::Http1 { connection, .. } => connection.send(request, heard).await,
             Carrier::Http2(stream, body) => {
-                let response = stream.send(request).await.map_err(|mut failed| Unanswered {
-                    unsent: failed.take_message(),
-                    cause: failed.into_error().into(),
+                let response = stream.send(request).await.map_err(|mut failed| {
+                    let request = failed.take_message();
+                    Unanswered { unsent: request.is_some(), request, cause: failed.into_error().into() }
                 })?;
                 let (parts, incoming) = response.into_parts();
                 *body = Some(incoming);

@@ -11,8 +11,10 @@ use crate::upstream::upload::Upload;
 /// A request without an answer.
 #[derive(Debug)]
 pub struct Unanswered {
-    /// The request, where none of it was sent.
-    pub unsent: Option<Request<Upload>>,
+    /// The request, where it is whole: it has no body, or nothing of it was sent.
+    pub request: Option<Request<Upload>>,
+    /// Whether nothing of it was sent.
+    pub unsent: bool,
     /// Why.
     pub cause: Cause,
 }

@@ -37,8 +37,8 @@ pub struct Wire {
     link: Rc<Link>,
     bounds: Rc<Bounds>,
     reader: Reader,
-    /// What waits to be written.
-    pub writer: Writer,
+    /// Whether the visitor is to be told to go on with its body.
+    tells_on: bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// When a response was taken that the visitor was waited for.
     taken_at: Option<Instant>,
@@ -60,7 +60,7 @@ impl Wire {
     ) -> Self {
         Self {
             reader: Reader::new(read, Turn::new(Rc::clone(&worker.lane))),
-            writer: Writer::new(bounds.limits.min_rate, bounds.timeouts.idle_body),
+            tells_on: false,
             socket,
             worker,
             link,
@@ -98,13 +98,18 @@ impl Wire {
         Poll::Ready(if begun { self.reader.refuse(Refusal::HeadTimeout) } else { Heard::Gone })
     }
 
+    /// For the next response.
+    pub fn writer(&self) -> Writer {
+        Writer::new(self.bounds.limits.min_rate, self.bounds.timeouts.idle_body)
+    }
+
     /// What goes on while a request is in flight: what waits is written, and a visitor who leaves is noticed. Ready
     /// when there is nobody left to answer.
-    pub fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.writer.out.is_empty() {
-            self.say();
+    pub fn poll_meanwhile(&mut self, writer: &mut Writer, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if writer.out.is_empty() {
+            self.say(writer);
         }
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+        if let Poll::Ready(Err(error)) = self.poll_write(writer, cx) {
             return Poll::Ready(Err(error));
         }
         if self.stands_still() {
@@ -113,18 +118,21 @@ impl Wire {
         self.reader.poll_gone(&mut self.socket, cx).map(Ok)
     }
 
-    /// Puts what the backend said before its response behind what waits.
-    pub fn say(&mut self) {
+    /// Puts what is said before the response behind what waits.
+    pub fn say(&mut self, writer: &mut Writer) {
+        if std::mem::take(&mut self.tells_on) {
+            writer.out.put_slice(CONTINUE);
+        }
         if self.link.interim.is_waiting() {
-            self.writer.out.put_slice(&self.link.interim.take());
+            writer.out.put_slice(&self.link.interim.take());
         }
     }
 
     /// Writes all that waits.
-    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let blocked = self.writer.is_blocked();
+    pub fn poll_write(&mut self, writer: &mut Writer, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let blocked = writer.is_blocked();
         let patience = self.worker.memory.patience();
-        let outcome = self.writer.poll(&mut self.socket, &self.link, patience, cx);
+        let outcome = writer.poll(&mut self.socket, &self.link, patience, cx);
         if blocked && outcome.is_ready() {
             self.taken_at = Some(Instant::now());
         }
@@ -136,10 +144,8 @@ impl Wire {
         if self.over {
             return Poll::Ready(Some(Err(Broken)));
         }
-        if self.reader.takes_continue() {
-            // The connection's task asks for the body, and writes what waits then.
-            self.writer.out.put_slice(CONTINUE);
-        }
+        // The connection's task asks for the body, and says it then.
+        self.tells_on |= self.reader.takes_continue();
         let Poll::Ready(frame) = self.reader.poll_body(&mut self.socket, self.worker.memory.level(), cx)
         else {
             self.body_task = Some(cx.waker().clone());
