@@ -1,0 +1,105 @@
+"""Figures as people read them: a block for each scenario while it runs, one table at the end.
+
+Called by `run`. It must never show a figure that no leg gave: what is missing is a dash.
+"""
+
+import statistics
+from collections import Counter
+
+NAME = 13
+
+
+def quartiles(values):
+    """Lower quartile, median, upper quartile."""
+    if len(values) < 2:
+        return (values[0],) * 3
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+class Rows:
+    """The legs of one scenario: by proxy and round a dict of figures, or None."""
+
+    def __init__(self, scenario):
+        self.scenario, self.legs, self.voids = scenario, {}, {}
+
+    def add(self, name, number, figures):
+        self.legs.setdefault(name, {})[number] = figures
+
+    def void(self, name, reason):
+        self.voids.setdefault(name, []).append(str(reason).strip())
+
+    def first(self, name):
+        """The compared figure by round."""
+        return {number: next(iter(figures.values())) for number, figures in self.legs.get(name, {}).items()}
+
+    def best_peer(self):
+        medians = {
+            name: statistics.median(self.first(name).values())
+            for name in self.legs
+            if name not in ("crossfade", "direct")
+        }
+        return min(medians, key=medians.get, default=None)
+
+    def ratios(self, name, other):
+        """By round, where both have a figure and there is something to divide by."""
+        mine, theirs = self.first(name), self.first(other)
+        return [mine[number] / theirs[number] for number in mine if theirs.get(number)]
+
+    def show(self):
+        best = self.best_peer()
+        print(f"\n{self.scenario.name}: {self.scenario.title}")
+        columns = []
+        for figures in (each for legs in self.legs.values() for each in legs.values()):
+            columns += [column for column in figures if column not in columns]
+        if columns:
+            against = f"/ {best}" if best else ""
+            rest = "".join(f"{column:>13}" for column in columns[1:])
+            print(f"{'':{NAME}}{columns[0]:>17} {'(quartiles)':>17}{against:>14} {'(quartiles)':>13}{rest}")
+        for name in self.legs:
+            print(self._line(name, best, columns))
+        for name, reasons in self.voids.items():
+            for reason, times in Counter(reasons).items():
+                print(f"{name:{NAME}}void ({times}): {reason}")
+
+    def _line(self, name, best, columns):
+        low, middle, high = quartiles(list(self.first(name).values()))
+        line = f"{name:{NAME}}{middle:>17.3f} {f'{low:.3f}–{high:.3f}':>17}"
+        ratios = self.ratios(name, best) if best else []
+        if ratios:
+            low, middle, high = quartiles(ratios)
+            line += f"{middle:>14.3f} {f'{low:.3f}–{high:.3f}':>13}"
+        else:
+            line += f"{'–':>14} {'':>13}"
+        for column in columns[1:]:
+            seen = [figures[column] for figures in self.legs[name].values() if figures.get(column) is not None]
+            # A failure in any round is one.
+            total = sum(seen) if column.startswith("failures") else statistics.median(seen) if seen else None
+            line += f"{total:>13.1f}" if seen else f"{'–':>13}"
+        return line
+
+    def growth(self, base):
+        """What more of something costs each proxy, against the smallest of it."""
+        for name in self.legs:
+            mine, small = self.first(name), base.first(name)
+            ratios = [mine[number] / small[number] for number in mine if small.get(number)]
+            if ratios:
+                low, middle, high = quartiles(ratios)
+                print(f"{name:{NAME}}{middle:.3f} × the cost of {base.scenario.name} ({low:.3f}–{high:.3f})")
+
+
+def summary(blocks, names):
+    """One line a scenario: each proxy's ratio to the best peer, lower quartile/median, and that peer's figure."""
+    print(f"\nratios to the best peer of each row, lower quartile/median over the rounds\n{'':19}", end="")
+    print("".join(f"{name:>14}" for name in names) + "  best peer")
+    for block in blocks:
+        best = block.best_peer()
+        line = f"{block.scenario.name:19}"
+        for name in names:
+            ratios = block.ratios(name, best) if best else []
+            low, middle, _ = quartiles(ratios) if ratios else (None,) * 3
+            line += f"{f'{low:.2f}/{middle:.2f}' if ratios else '–':>14}"
+        if best:
+            unit = next(iter(next(iter(block.legs[best].values()))))
+            line += f"  {best} {statistics.median(block.first(best).values()):.3g} {unit}"
+        print(line)
