@@ -35,6 +35,8 @@ class Scenario:
     length: int = 3
     body: int = 0
     connections: int = 64
+    # Connections that are there at all, where that is another number.
+    open: int = 64
     # Whether a leg starts its own proxy, cold; else one that stays is measured again in each round.
     cold: bool = False
     most_rounds: int = 50
@@ -47,13 +49,14 @@ class Scenario:
 def metered(bench, server, run):
     """A load, the CPU seconds that it took of the proxy, and how its core was used."""
     core = min(server.cores)
-    before, others, start = server.reading(), busy(core), time.monotonic()
+    before, others, behind, start = server.reading(), busy(core), busy(LOAD_CORE), time.monotonic()
     with bench.split_held(server):
         load = run()
     spent, wall = used(before, server.reading()), time.monotonic() - start
     seen = {"core %": 100 * spent / wall}
     if len(server.cores) == 1:
         seen["others %"] = max(0.0, 100 * (busy(core) - others - spent) / wall)
+        seen["load core %"] = min(100.0, 100 * (busy(LOAD_CORE) - behind) / wall)
     return load, spent, seen
 
 
@@ -201,6 +204,14 @@ def grown(bench, proxy, scenario):
         return per_request(bench, server, scenario)
 
 
+def crowded(bench, proxy, scenario):
+    """A cold leg of `scale`: the others of so many connections are open and silent, as most of a crowd is."""
+    with bench.started(proxy, **scenario.wishes) as server:
+        with Held(server.port, scenario.open - scenario.connections, "plain", bench.loader.env):
+            bench.loader.wrk(f"http://127.0.0.1:{server.port}/", 1, scenario.length)
+            return per_request(bench, server, scenario)
+
+
 def scale():
     """The axes of growth, each from its smallest."""
     made = []
@@ -209,17 +220,19 @@ def scale():
         base = "" if not any(each.name.startswith(f"scale:{axis}=") for each in made) else f"scale:{axis}="
         base = next((each.name for each in made if base and each.name.startswith(base)), "")
         most = {"cold": True, "only": ("crossfade", "nginx", "haproxy"), "base": base}
-        made.append(Scenario(f"scale:{axis}={size}", title, grown, **most, **more))
+        leg = crowded if axis == "connections" else grown
+        made.append(Scenario(f"scale:{axis}={size}", title, leg, **most, **more))
 
     for routes in (10, 100, 1000):
         path = f"/r{routes // 2}/"
         add("routes", routes, f"{routes} routes, one in the middle asked for", wishes={"routes": routes}, path=path)
     for backends in (2, 10, 50):
         each = (1,) * backends
-        add("backends", backends, f"{backends} backends of equal weight", wishes={"backends": backends, "weights": each})
+        wishes = {"backends": backends, "weights": each}
+        add("backends", backends, f"{backends} backends of equal weight", wishes=wishes)
     for connections in (100, 1000, 10000):
-        title = f"{connections} connections, all asking"
-        add("connections", connections, title, wishes={"many": True}, connections=connections)
+        title = f"{connections} connections open, 64 of them asking"
+        add("connections", connections, title, wishes={"many": True}, open=connections)
     for workers in (1, 2):
         add("workers", workers, f"{workers} workers on as many cores", wishes={"workers": workers})
     return made
@@ -227,7 +240,7 @@ def scale():
 
 def rows():
     """All of them by name, in the table's order; `scale` is several."""
-    k64, m1, tls = 64 << 10, 1 << 20, {"tls": True}
+    k64, m1, tls, to_tls = 64 << 10, 1 << 20, {"tls": True}, {"upstream_tls": True}
     singles = [
         Scenario("get", "small GET, keep-alive, 64 connections", per_request),
         Scenario("k64", "64 KiB responses, 64 connections", per_gigabyte, path="/k64", length=k64),
@@ -236,7 +249,7 @@ def rows():
         Scenario("tls", "TLS 1.3 keep-alive GET, 64 connections", per_request, wishes=tls),
         Scenario("handshake", "full TLS 1.3 handshake, ECDSA P-256, one GET", handshake, wishes=tls),
         Scenario("h2", "HTTP/2 over TLS, 16 connections of 32 streams", http2, wishes=tls),
-        Scenario("upstream-tls", "https upstream, small GET, 64 connections", per_request, wishes={"upstream_tls": True}),
+        Scenario("upstream-tls", "https upstream, small GET, 64 connections", per_request, wishes=to_tls),
         Scenario("open", f"{OPEN_RATE} requests/s, open loop, corrected latency", open_loop),
         Scenario("memory", "resident memory", memory, cold=True, most_rounds=3),
         Scenario("idle", "memory of an idle keep-alive connection", idle, cold=True, most_rounds=2),

@@ -6,7 +6,16 @@ Called by `run`. It must never show a figure that no leg gave: what is missing i
 import statistics
 from collections import Counter
 
-NAME = 13
+NAME, FIRST = 13, 20
+
+
+def short(value):
+    """Three digits behind the point are noise in large figures."""
+    return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def width(column):
+    return max(12, len(column) + 2)
 
 
 def quartiles(values):
@@ -54,8 +63,8 @@ class Rows:
             columns += [column for column in figures if column not in columns]
         if columns:
             against = f"/ {best}" if best else ""
-            rest = "".join(f"{column:>13}" for column in columns[1:])
-            print(f"{'':{NAME}}{columns[0]:>17} {'(quartiles)':>17}{against:>14} {'(quartiles)':>13}{rest}")
+            rest = "".join(f"{column:>{width(column)}}" for column in columns[1:])
+            print(f"{'':{NAME}}{columns[0]:>{FIRST}} {'quartiles':>17} {against:>14} {'quartiles':>15}{rest}")
         for name in self.legs:
             print(self._line(name, best, columns))
         for name, reasons in self.voids.items():
@@ -64,18 +73,18 @@ class Rows:
 
     def _line(self, name, best, columns):
         low, middle, high = quartiles(list(self.first(name).values()))
-        line = f"{name:{NAME}}{middle:>17.3f} {f'{low:.3f}–{high:.3f}':>17}"
+        line = f"{name:{NAME}}{short(middle):>{FIRST}} {f'{short(low)}–{short(high)}':>17} "
         ratios = self.ratios(name, best) if best else []
         if ratios:
             low, middle, high = quartiles(ratios)
-            line += f"{middle:>14.3f} {f'{low:.3f}–{high:.3f}':>13}"
+            line += f"{short(middle):>14} {f'{short(low)}–{short(high)}':>15}"
         else:
-            line += f"{'–':>14} {'':>13}"
+            line += f"{'–':>14} {'':>15}"
         for column in columns[1:]:
             seen = [figures[column] for figures in self.legs[name].values() if figures.get(column) is not None]
             # A failure in any round is one.
             total = sum(seen) if column.startswith("failures") else statistics.median(seen) if seen else None
-            line += f"{total:>13.1f}" if seen else f"{'–':>13}"
+            line += f"{f'{total:.1f}' if seen else '–':>{width(column)}}"
         return line
 
     def growth(self, base):
@@ -85,7 +94,7 @@ class Rows:
             ratios = [mine[number] / small[number] for number in mine if small.get(number)]
             if ratios:
                 low, middle, high = quartiles(ratios)
-                print(f"{name:{NAME}}{middle:.3f} × the cost of {base.scenario.name} ({low:.3f}–{high:.3f})")
+                print(f"{name:{NAME}}{middle:.3f} times the cost of {base.scenario.name} ({low:.3f}–{high:.3f})")
 
 
 def summary(blocks, names):
@@ -98,7 +107,7 @@ def summary(blocks, names):
         for name in names:
             ratios = block.ratios(name, best) if best else []
             low, middle, _ = quartiles(ratios) if ratios else (None,) * 3
-            line += f"{f'{low:.2f}/{middle:.2f}' if ratios else '–':>14}"
+            line += f"{f'{short(low)}/{short(middle)}' if ratios else '–':>14}"
         if best:
             unit = next(iter(next(iter(block.legs[best].values()))))
             line += f"  {best} {statistics.median(block.first(best).values()):.3g} {unit}"

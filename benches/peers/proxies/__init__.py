@@ -21,7 +21,7 @@ class Setup:
     upstream_tls: bool = False
     routes: int = 1
     workers: int = 1
-    # More connections than anybody's defaults allow for.
+    # More connections than the defaults allow for, but no more of anything else.
     many: bool = False
 
     @property

@@ -72,7 +72,7 @@ def tree(setup):
 
 
 def route(setup, path):
-    transport = {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 10000 if setup.many else 128}}
+    transport = {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 128}}
     if setup.upstream_tls:
         transport["tls"] = {"ca": {"provider": "file", "pem_files": [str(setup.ca)]}, "server_name": "localhost"}
         transport["versions"] = ["1.1"]

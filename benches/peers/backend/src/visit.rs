@@ -6,6 +6,7 @@
 //! counted too. Called by `main`. It must never take an answer that isn't 200 and whole for one.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -54,7 +55,9 @@ pub fn visit(words: &[String]) -> Result<(), Box<dyn Error>> {
         failed += lost;
     }
     let mut text = format!("{} {failed}\n", all.len());
-    all.iter().for_each(|latency| text.push_str(&format!("{latency}\n")));
+    for latency in all {
+        writeln!(text, "{latency}")?;
+    }
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
