@@ -8,6 +8,10 @@ leave out a part of the job to be cheaper: what a peer doesn't have is found by 
 from dataclasses import dataclass
 from pathlib import Path
 
+# Idle connections that each may keep to a backend. HTTP/2 asks for 512 at once here, and who keeps fewer opens them
+# again and again, which is another job.
+POOL = 1024
+
 
 @dataclass(frozen=True)
 class Setup:

@@ -5,7 +5,7 @@ Called through `proxies`. It must never order a certificate, and has one process
 
 import json
 
-from proxies import Proxy, replace
+from proxies import POOL, Proxy, replace
 from proxies.api import Api
 from tools import said
 
@@ -72,7 +72,7 @@ def tree(setup):
 
 
 def route(setup, path):
-    transport = {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 128}}
+    transport = {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": POOL}}
     if setup.upstream_tls:
         transport["tls"] = {"ca": {"provider": "file", "pem_files": [str(setup.ca)]}, "server_name": "localhost"}
         transport["versions"] = ["1.1"]

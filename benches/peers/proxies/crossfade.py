@@ -7,7 +7,7 @@ metrics.
 import json
 
 from machine import free_ports
-from proxies import Proxy, replace
+from proxies import POOL, Proxy, replace
 from proxies.api import Api
 from tools import Missing, said
 
@@ -40,10 +40,11 @@ path = "{path}"
 stable = "stable"
 weights = {{ {weights} }}
 """
-MANY = """
+LIMITS = """
 [limits]
-connections = 16000
+pool_idle = {pool}
 """
+MANY = "connections = 16000\n"
 
 
 class Crossfade(Proxy):
@@ -69,7 +70,7 @@ class Crossfade(Proxy):
                 workers=setup.workers,
                 folder=setup.folder,
                 tls=TLS.format(cert=setup.cert, key=setup.key) if setup.tls else "",
-                limits=MANY if setup.many else "",
+                limits=LIMITS.format(pool=POOL) + (MANY if setup.many else ""),
             )
         ]
         parts += [BACKEND.format(name=n, scheme=scheme, port=p, more=more) for n, p, _ in setup.targets]

@@ -8,7 +8,7 @@ import re
 import signal
 from dataclasses import replace as changed
 
-from proxies import Changer, Proxy, replace
+from proxies import POOL, Changer, Proxy, replace
 from tools import said
 
 CONF = """
@@ -32,7 +32,7 @@ http {{
   scgi_temp_path {folder}/scgi;
   upstream both {{
 {servers}
-    keepalive 64;
+    keepalive {pool};
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
   }}
@@ -97,6 +97,7 @@ class Debian(Proxy):
             folder=setup.folder,
             connections=18000 if setup.many else 8192,
             servers="\n".join(servers),
+            pool=POOL,
             port=setup.port,
             # Two workers need two queues, or one of them takes nearly everything.
             listen=(self.listen if setup.tls else "") + (" reuseport" if setup.workers > 1 else ""),

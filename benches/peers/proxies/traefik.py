@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import replace as changed
 
-from proxies import Changer, Proxy, replace
+from proxies import POOL, Changer, Proxy, replace
 from tools import said
 
 
@@ -70,7 +70,7 @@ def dynamic(setup):
     for name, port, _ in setup.targets:
         servers = [{"url": f"{upstream}://127.0.0.1:{port}"}]
         services[name] = {"loadBalancer": {"servers": servers, "passHostHeader": False, "serversTransport": "all"}}
-    transport = {"maxIdleConnsPerHost": 200}
+    transport = {"maxIdleConnsPerHost": POOL}
     if setup.upstream_tls:
         transport |= {"rootCAs": [str(setup.ca)], "serverName": "localhost", "disableHTTP2": True}
     http = {"routers": routers, "middlewares": {"via": {"headers": middle}}, "services": services}
