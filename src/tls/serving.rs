@@ -4,13 +4,13 @@
 //! sessions can be resumed. It must never offer what isn't served.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, version};
 
 use crate::config::model::{Tls, TlsVersion};
@@ -46,9 +46,7 @@ pub fn config(tls: &Tls, authorities: Option<&[u8]>, store: Store) -> Result<Ser
     config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
     // Tickets hold the session at the visitor's; a store of our own would be shared by all workers under a lock.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    if let Ok(ticketer) = Ticketer::new() {
-        config.ticketer = ticketer;
-    }
+    config.ticketer = Arc::new(Tickets::default());
     config.send_tls13_tickets = 1;
     // All suites are good ones; an order of our own is what scanners ask for, and costs nobody anything.
     config.ignore_client_order = true;
@@ -66,6 +64,36 @@ fn verifier(path: &Path, pem: &[u8], required: bool) -> Result<Arc<dyn ClientCer
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()));
     let builder = if required { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| ServingError::Authorities(shown(), error.to_string()))
+}
+
+/// Tickets whose keys are drawn for the first handshake. The first chance of a process is dear (aws-lc may gather
+/// entropy for 25 ms), and who is visited in the clear alone starts without.
+#[derive(Debug, Default)]
+struct Tickets(OnceLock<Option<Arc<dyn ProducesTickets>>>);
+
+impl Tickets {
+    /// None on a machine without chance: sessions aren't resumed then.
+    fn drawn(&self) -> Option<&dyn ProducesTickets> {
+        self.0.get_or_init(|| Ticketer::new().ok()).as_deref()
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        self.drawn().is_some_and(ProducesTickets::enabled)
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.drawn().map_or(0, ProducesTickets::lifetime)
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.drawn()?.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.drawn()?.decrypt(cipher)
+    }
 }
 
 /// Why handshakes can't go by these settings.
