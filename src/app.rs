@@ -126,7 +126,6 @@ pub fn run_until<E: Future<Output = ()>>(
     ready: impl FnOnce(Bound),
     end: impl FnOnce() -> io::Result<E>,
 ) -> Result<(), StartError> {
-    memory::pages::small();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Machine)?;
     // Probes speak by the same connections as workers, which stay on their thread.

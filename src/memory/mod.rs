@@ -4,7 +4,6 @@
 //! must never cost a request more than the look at one number.
 
 pub mod limit;
-pub mod pages;
 pub mod rules;
 pub mod watch;
 

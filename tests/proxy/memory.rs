@@ -13,13 +13,16 @@ const READER: usize = 130 * KIB;
 const UPLOAD: usize = 256 * KIB;
 /// What one may cost that rests.
 const RESTING: usize = 16 * KIB;
-/// Less than any program of ours needs.
-const NOTHING: &str = "memory = \"8MiB\"";
 const PLENTY: &str = "memory = \"512MiB\"";
 const LEVEL: &str = "crossfade_memory_level";
 
 fn bounded(backend: &Backend, limits: &str) -> Config {
     Config::of(backend).section(&format!("[limits]\n{limits}"))
+}
+
+/// Less than the program needs then: at rest it has enough of it, but what it has read it keeps, and it reads 3 MiB.
+fn nothing() -> String {
+    format!("memory = \"8MiB\"\n# {}", "x".repeat(3 * KIB * KIB))
 }
 
 /// Has it reread its configuration with other limits, and waits for the level that comes of them.
@@ -125,7 +128,7 @@ fn without_memory_requests_are_shed_and_served_again_once_there_is_some() {
     let mut inside = proxy.visit();
     inside.send("GET / HTTP/1.1\r\nHost: a.exa");
     wait_until("it is accepted", || proxy.metric("crossfade_connections_open", &[]) > 0.0);
-    now(&proxy, &bounded(&backend, NOTHING), 2.0);
+    now(&proxy, &bounded(&backend, &nothing()), 2.0);
     assert!(proxy.wait_for_event("memory.level").contains("short"));
     inside.send("mple\r\nAccept: application/json\r\n\r\n");
     let shed = inside.response();
@@ -149,7 +152,7 @@ fn whoever_reads_nothing_goes_first_while_memory_is_short() {
     let mut slow = proxy.visit_narrowly();
     slow.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!(slow.head().status(), 200);
-    now(&proxy, &bounded(&backend, NOTHING), 2.0);
+    now(&proxy, &bounded(&backend, &nothing()), 2.0);
     // It reads nothing in this time, and its exchange ends long before `timeouts.idle_body`.
     proxy.wait_for_metric("crossfade_requests_in_flight", &[], 0.0);
     proxy.wait_for_metric("crossfade_connections_open", &[], 0.0);
