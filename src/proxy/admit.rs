@@ -39,8 +39,8 @@ pub fn admit(parts: &Parts, limits: &Limits, local: SocketAddr) -> Result<Admitt
     }
     let host = if second { authority(parts)? } else { host(parts, local)? };
     within_body_size(&parts.headers, limits.body_size)?;
-    // hyper can't say 100 in HTTP/2, and visitors who would wait for it don't wait long.
-    let expects_continue = expects_continue(&parts.headers)? && !second;
+    // hyper can't say 100 in HTTP/2, and visitors who would wait for it don't wait long. HTTP/1.0 doesn't know it.
+    let expects_continue = expects_continue(&parts.headers)? && parts.version == Version::HTTP_11;
     Ok(Admitted { host, expects_continue })
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::config::limits::{FAST_READER, SCARCE_READ, SLOW_READ};
+use crate::config::limits::{FAST_READ, FAST_READER, SCARCE_READ, SLOW_READ};
 use crate::headers::hop_by_hop;
 use crate::memory::Level;
 use crate::proxy::error::{Error, Failure};
@@ -227,7 +227,7 @@ impl Download {
         let Some(lease) = &mut self.lease else { return };
         let taken = exchange.downstream.link.takes(bytes);
         lease.reads(match exchange.downstream.worker.memory.level() {
-            Level::Calm if taken >= FAST_READER => usize::MAX,
+            Level::Calm if taken >= FAST_READER => FAST_READ,
             Level::Calm => SLOW_READ,
             Level::Tight | Level::Short => SCARCE_READ,
         });

@@ -42,13 +42,13 @@ impl Lane {
 #[derive(Debug)]
 struct Place {
     called: Cell<bool>,
-    waker: Waker,
+    waker: RefCell<Waker>,
 }
 
 impl Place {
     fn call(&self) {
         self.called.set(true);
-        self.waker.wake_by_ref();
+        self.waker.borrow().wake_by_ref();
     }
 }
 
@@ -81,12 +81,14 @@ impl Turn {
         match &self.state {
             State::Has => return Poll::Ready(()),
             State::Joins => {
-                let place = Rc::new(Place { called: Cell::new(false), waker: cx.waker().clone() });
+                let place =
+                    Rc::new(Place { called: Cell::new(false), waker: RefCell::new(cx.waker().clone()) });
                 self.lane.join(Rc::clone(&place));
                 self.state = State::Waits(place);
             }
             State::Waits(place) if place.called.get() => self.state = State::Has,
-            State::Waits(_) => {}
+            // A body may go on in another task.
+            State::Waits(place) => place.waker.borrow_mut().clone_from(cx.waker()),
         }
         if matches!(self.state, State::Has) { Poll::Ready(()) } else { Poll::Pending }
     }

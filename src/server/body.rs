@@ -1,6 +1,6 @@
 //! Pure: where a request's body ends, and its bytes without what frames them (RFC 9112 sections 6 and 7).
 //!
-//! `server::wire` runs it over what it has read. It must never take bytes of the next request for this one's.
+//! `server::http1` runs it over what it has read. It must never take bytes of the next request for this one's.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;

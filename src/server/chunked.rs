@@ -6,7 +6,7 @@
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::limits::{CHUNK_DIGITS, CHUNK_EXTENSION, TRAILERS};
+use crate::config::limits::{CHUNK_DIGITS, CHUNK_EXTENSION, TRAILER_FIELDS, TRAILERS};
 use crate::proxy::refusal::Refusal;
 use crate::server::body::{Next, taken};
 use crate::server::extension::Extension;
@@ -19,8 +19,9 @@ pub struct Chunked {
     size: u64,
     digits: u8,
     extension: u16,
-    /// The trailer section, as far as it has come.
+    /// The trailer section, as far as it has come, and its lines.
     trailers: Vec<u8>,
+    lines: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ enum State {
 impl Chunked {
     /// Before the first chunk's size.
     pub const fn at_start() -> Self {
-        Self { state: State::SizeStart, size: 0, digits: 0, extension: 0, trailers: Vec::new() }
+        Self { state: State::SizeStart, size: 0, digits: 0, extension: 0, trailers: Vec::new(), lines: 0 }
     }
 
     /// Whether all of it has been taken.
@@ -116,7 +117,10 @@ impl Chunked {
                 self.trailer(byte, State::TrailerName)
             }
             (State::Trailer, _) if !is_control(byte) => self.trailer(byte, State::Trailer),
-            (State::TrailerLf, b'\n') => self.trailer(byte, State::TrailerStart),
+            (State::TrailerLf, b'\n') => {
+                self.lines = self.lines.checked_add(1).filter(|lines| *lines <= TRAILER_FIELDS)?;
+                self.trailer(byte, State::TrailerStart)
+            }
             (State::EndLf, b'\n') => Some(State::End),
             _ => None,
         }
@@ -214,6 +218,7 @@ mod tests {
     #[test]
     fn ambiguous_chunks_are_refused() {
         let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(5000));
+        let many_trailers = format!("0\r\n{}\r\n", "a:\r\n".repeat(65));
         let long_trailer = format!("0\r\nX: {}\r\n\r\n", "x".repeat(17_000));
         for body in [
             "5\nhello\r\n0\r\n\r\n",
@@ -240,6 +245,7 @@ mod tests {
             "5;\r\nhello\r\n0\r\n\r\n",
             "00000000000000005\r\nhello\r\n0\r\n\r\n",
             long_extension.as_str(),
+            many_trailers.as_str(),
             long_trailer.as_str(),
         ] {
             assert_eq!(read(body.as_bytes(), &[]), Err(Refusal::ChunkedBody), "{body:?}");

@@ -75,7 +75,9 @@ pub fn read(head: &Bytes, limits: &Limits) -> Result<Head, Refusal> {
     }
     let framing = fields.framing()?;
     let target = Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Refusal::Target)?;
-    let Fields { headers, options, .. } = fields;
+    let Fields { headers, mut options, .. } = fields;
+    // HTTP/1.0 knows nothing of it, and takes an informational response for the last (RFC 9110 section 10.1.1).
+    options.expects &= version == Version::HTTP_11;
     Ok(Head { method, target, version, headers, framing, options })
 }
 
@@ -293,8 +295,10 @@ mod tests {
         assert_eq!(head.target, "/a?b=c");
         assert_eq!(head.headers.get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!((head.headers.len(), &head.headers["host"]), (6, &HeaderValue::from_static("a")));
-        let options = Options { closes: true, keeps_alive: false, trailers: true, expects: true };
+        let options = Options { closes: true, keeps_alive: false, trailers: true, expects: false };
         assert_eq!(head.options, options);
+        let newer = Bytes::from(text.replace("HTTP/1.0", "HTTP/1.1"));
+        assert!(read(&newer, &Limits::default()).unwrap().options.expects, "HTTP/1.0 waits for nothing");
     }
 
     #[test]

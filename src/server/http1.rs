@@ -73,32 +73,32 @@ async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -
             }
             Poll::Ready(heard)
         });
-        // In a box, which a connection has while it has something in flight.
-        let exchange = match heard.await {
-            Heard::Request(head) => Box::pin(exchange(&wire, &downstream, request(head, &wire))),
-            Heard::Refused(refusal) => Box::pin(exchange(&wire, &downstream, refused(refusal))),
+        let asked = match heard.await {
+            Heard::Request(head) => request(head, &wire),
+            Heard::Refused(refusal) => refused(refusal),
             Heard::Gone | Heard::Silent => break,
         };
-        match exchange.await {
+        // In a box, which a connection has while it has something in flight.
+        match Box::pin(exchange(&wire, &downstream, asked)).await {
             Outcome::GoesOn => {}
             Outcome::Ends => break,
-            Outcome::Breaks(outcome) => {
-                wire.borrow_mut().ends();
+            Outcome::Breaks { outcome, cuts } => {
+                wire.borrow_mut().ends(cuts);
                 return outcome;
             }
             Outcome::Switches(tunnel) => {
-                // Nobody else holds it: such a request has no body.
-                let Some(wire) = Rc::into_inner(wire) else { return Ok(()) };
-                let (socket, early) = wire.into_inner().into_parts();
+                let taken = wire.borrow_mut().take();
+                let Some((socket, early)) = taken else { return Ok(()) };
                 // Whoever is woken by the drain is this task.
                 Box::pin(tunnel.run(socket, early, || closing.leaves())).await;
                 return Ok(());
             }
         }
     }
-    wire.borrow_mut().ends();
+    wire.borrow_mut().cut_body();
     let mut closing = None;
     poll_fn(|cx| wire.borrow_mut().poll_close(&mut closing, cx)).await;
+    wire.borrow_mut().ends(false);
     Ok(())
 }
 
@@ -109,7 +109,12 @@ enum Outcome {
     /// All was said, and the last of it that it ends.
     Ends,
     /// It ends in the middle.
-    Breaks(io::Result<()>),
+    Breaks {
+        /// Whether that is an error.
+        outcome: io::Result<()>,
+        /// Whether an end of the connection would pass for that of the answer.
+        cuts: bool,
+    },
     /// It is a tunnel's.
     Switches(Box<Tunnel>),
 }
@@ -129,10 +134,9 @@ fn request(head: Head, wire: &Shared) -> (Asked, Manner) {
     let manner = Manner { to: To { version, head: method == Method::HEAD, closes }, trailers };
     let (mut parts, ()) = Request::new(()).into_parts();
     (parts.method, parts.uri, parts.version, parts.headers) = (method, target, version, headers);
-    let content = match wire.borrow().has_body() {
-        true => Content::Http1(Box::new(OnWire(Rc::clone(wire)))),
-        false => Content::None,
-    };
+    let number = wire.borrow_mut().begin_body();
+    let content =
+        number.map_or(Content::None, |number| Content::Http1(Box::new(OnWire::new(Rc::clone(wire), number))));
     (Asked { parts, content, stream: None, refused: None }, manner)
 }
 
@@ -158,20 +162,26 @@ async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: (Asked, Man
         });
         match response.await {
             Ok(response) => response,
-            Err(outcome) => return Outcome::Breaks(outcome),
+            Err(outcome) => return Outcome::Breaks { outcome, cuts: false },
         }
     };
     let mut writing = Writing::begin(wire, downstream, writer, response, manner);
     let outcome = poll_fn(|cx| writing.poll(wire, cx)).await;
-    let Writing { tunnel, last, .. } = writing;
-    match (outcome, tunnel) {
-        (Err(broken), _) => Outcome::Breaks(broken),
-        (Ok(()), Some(tunnel)) => Outcome::Switches(tunnel),
-        (Ok(()), None) if last => Outcome::Ends,
-        (Ok(()), None) => match poll_fn(|cx| wire.borrow_mut().poll_rest(cx)).await {
-            Rest::Nothing => Outcome::GoesOn,
-            Rest::Read | Rest::Unread => Outcome::Ends,
-        },
+    let Writing { tunnel, last, unsaid, framing, .. } = writing;
+    if let Err(outcome) = outcome {
+        return Outcome::Breaks { outcome, cuts: framing == Some(Framing::UntilClose) };
+    }
+    if let Some(tunnel) = tunnel {
+        return Outcome::Switches(tunnel);
+    }
+    let mut due = None;
+    let rest = match unsaid {
+        true => Rest::Unsaid,
+        false => poll_fn(|cx| wire.borrow_mut().poll_rest(&mut due, cx)).await,
+    };
+    match rest {
+        Rest::Nothing if !last => Outcome::GoesOn,
+        Rest::Nothing | Rest::Read | Rest::Unread | Rest::Unsaid => Outcome::Ends,
     }
 }
 
@@ -186,6 +196,8 @@ struct Writing {
     tunnel: Option<Box<Tunnel>>,
     /// Whether the connection ends with it.
     last: bool,
+    /// Whether the body of the request was never asked for.
+    unsaid: bool,
 }
 
 impl Writing {
@@ -200,7 +212,13 @@ impl Writing {
         let mut wire = wire.borrow_mut();
         wire.say(&mut writer);
         let Manner { mut to, trailers } = manner;
-        to.closes |= wire.rest() == Rest::Unread;
+        if answer.is_ours() {
+            // Whoever would send the body on has nobody to send it to.
+            wire.cut_body();
+        }
+        let rest = wire.rest();
+        let unsaid = rest == Rest::Unsaid;
+        to.closes |= unsaid || rest == Rest::Unread;
         let date = |head: &mut BytesMut| {
             downstream.worker.date.show(|date| put(head, DATE.as_str(), date.as_bytes()));
         };
@@ -211,8 +229,15 @@ impl Writing {
             writer.out.put_slice(&begun.head);
         }
         let trailers = trailers && begun.framing == Some(Framing::Chunked);
-        let mut writing =
-            Self { writer, answer: None, framing: begun.framing, trailers, tunnel: None, last: begun.last };
+        let mut writing = Self {
+            writer,
+            answer: None,
+            framing: begun.framing,
+            trailers,
+            tunnel: None,
+            last: begun.last,
+            unsaid,
+        };
         if answer.is_tunnel() {
             writing.tunnel = answer.into_tunnel();
         } else {

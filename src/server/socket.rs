@@ -162,6 +162,16 @@ pub enum Stream {
     Tls(Box<TlsStream<Prefixed<Socket>>>),
 }
 
+impl Stream {
+    /// Has its end be a reset, so that it doesn't pass for the end of what was written. TLS tells the two apart.
+    pub fn reset(&self) {
+        if let Self::Clear(Socket::Tcp(socket, _)) = self {
+            // A dead socket needs none.
+            let _ = socket.set_zero_linger();
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

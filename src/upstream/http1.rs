@@ -7,6 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -15,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::config::limits::{BUFFER_MOST, READ_BUFFER, SLOW_READ};
+use crate::config::limits::{BUFFER_MOST, HEAD_READ, READ_BUFFER, SLOW_READ};
 use crate::upstream::http1::body::{Body, Malformed, Next};
 use crate::upstream::http1::head::Head;
 use crate::upstream::io::UpstreamIo;
@@ -35,6 +36,8 @@ pub struct Connection {
     io: UpstreamIo<Socket>,
     /// Read and not yet taken.
     read: BytesMut,
+    /// Whether its responses are larger than a first read of a head brings.
+    large: bool,
     /// How much a read of a body brings.
     most: usize,
     /// Fields of a response.
@@ -93,6 +96,7 @@ impl Connection {
         Self {
             io,
             read: BytesMut::new(),
+            large: false,
             most: SLOW_READ,
             fields,
             out: Out::default(),
@@ -230,7 +234,7 @@ impl Connection {
             if self.read.len() >= BUFFER_MOST {
                 return Poll::Ready(Err(Malformed("a head without end").into()));
             }
-            if ready!(self.poll_read(cx, READ_BUFFER))? == 0 {
+            if ready!(self.poll_read_head(cx))? == 0 {
                 return Poll::Ready(Err(Fault::Closed));
             }
         }
@@ -311,8 +315,23 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads of a head, and what of the body comes with it. While it is waited for, and for small responses, that costs
+    /// no buffer but what they have.
+    fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.large || !self.read.is_empty() {
+            let read = ready!(self.poll_read(cx, READ_BUFFER))?;
+            self.large = self.read.len() >= HEAD_READ;
+            return Poll::Ready(Ok(read));
+        }
+        let mut room = [const { MaybeUninit::uninit() }; HEAD_READ];
+        let mut buf = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        self.read = BytesMut::from(buf.filled());
+        self.large = self.read.len() == HEAD_READ;
+        Poll::Ready(Ok(self.read.len()))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        let most = most.min(BUFFER_MOST);
         self.read.reserve(most);
         pin!(self.io.read_buf(&mut (&mut self.read).limit(most))).poll(cx)
     }

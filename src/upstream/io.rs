@@ -7,12 +7,12 @@
 //! buffer.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use crate::upstream::stall::Stall;
@@ -117,18 +117,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<S> {
 
 fn is_of_the_other_side(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
-/// Reads no more than `most` bytes.
-pub fn poll_read_at_most<S: AsyncRead + Unpin>(
-    most: usize,
-    socket: &mut S,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    if buf.remaining() <= most {
-        return Pin::new(socket).poll_read(cx, buf);
-    }
-    // Its own bound spares clearing the buffer first.
-    pin!(socket.take(most as u64)).poll_read(cx, buf)
 }

@@ -295,6 +295,10 @@ struct Streaming {
 impl Streaming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         self.state.awaited.set(false);
+        if let Some(fault) = self.state.fault.get() {
+            // Whoever asks again must not take what follows for the rest.
+            return Poll::Ready(Some(Err(fault)));
+        }
         if let Some(gate) = &mut self.gate {
             std::task::ready!(gate.as_mut().poll(cx));
             self.gate = None;
@@ -370,5 +374,51 @@ impl Streaming {
 impl fmt::Debug for Streaming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streaming").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::upstream::content::Broken;
+
+    /// Frames of these sizes.
+    struct Frames(Vec<usize>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Broken;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+            Poll::Ready(self.0.pop().map(|size| Ok(Frame::data(vec![b'x'; size].into()))))
+        }
+    }
+
+    /// Seen in review: who asked again after the frame over the limit got the one behind it, and a body with a hole.
+    #[test]
+    fn what_ends_an_upload_ends_it_for_good() {
+        let bounds = UploadBounds {
+            size: Some(10),
+            idle: Duration::from_secs(9),
+            rate: 0,
+            deadline: Instant::now() + Duration::from_secs(9),
+        };
+        let content = Content::Http1(Box::new(Frames(vec![2, 6, 6])));
+        let (mut upload, state) = Upload::new(content, bounds);
+        let mut next = || {
+            let frame = Pin::new(&mut upload).poll_frame(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Some(frame)) = frame else { return Err(None) };
+            frame.map(|frame| frame.data_ref().map_or(0, Bytes::len)).map_err(Some)
+        };
+        assert_eq!(next(), Ok(6));
+        for _ in 0..3 {
+            assert_eq!(next(), Err(Some(UploadFault::TooLarge)));
+        }
+        assert_eq!((state.bytes(), state.ended()), (12, None));
     }
 }

@@ -20,6 +20,25 @@ fn a_visitor_who_leaves_before_the_answer() {
     is_gone(&backend, &proxy, 499);
 }
 
+/// Seen: one byte behind the request, and the backend worked on for nobody.
+#[test]
+fn a_visitor_who_leaves_before_the_answer_with_a_word_behind_its_request() {
+    for request in [
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody\r\n",
+        "GET /x HTTP/1.1\r\nHost: a\r\n\r\nG",
+    ] {
+        let (backend, proxy) = before_slow(|mut peer| {
+            peer.request();
+            peer.hang();
+        });
+        let mut visitor = proxy.visit();
+        visitor.send(request);
+        backend.next();
+        drop(visitor);
+        is_gone(&backend, &proxy, 499);
+    }
+}
+
 #[test]
 fn a_visitor_who_resets_before_the_answer() {
     let (backend, proxy) = before_slow(|mut peer| {

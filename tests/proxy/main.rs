@@ -22,6 +22,7 @@ mod control_kept;
 mod departures;
 mod descriptors;
 mod drain;
+mod endings;
 mod failover;
 mod failures;
 mod faults;

@@ -75,6 +75,8 @@ pub enum Rest {
     Read,
     /// More than is here, and nobody reads it.
     Unread,
+    /// All of it, and the visitor was never told to send it: it may come, or the next request instead.
+    Unsaid,
 }
 
 impl Reader {
@@ -191,7 +193,9 @@ impl Reader {
     /// What is left of the body. The response begins: `100 Continue` would come too late. What is here already is
     /// dropped where nobody reads it.
     pub fn rest(&mut self) -> Rest {
-        self.expects = false;
+        if std::mem::take(&mut self.expects) && self.body.is_some() && self.read.is_empty() {
+            return Rest::Unsaid;
+        }
         if self.refused && self.body.is_none() {
             return Rest::Unread;
         }
@@ -208,20 +212,31 @@ impl Reader {
         }
     }
 
-    /// Waits for the visitor to leave while its request is in flight. What else it says is kept, once, for later.
+    /// Waits for the visitor to leave while its request is in flight. What else it says is kept for later.
     pub fn poll_gone(&mut self, socket: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_clean() {
-            return Poll::Pending;
+        while !self.has_next() {
+            match ready!(self.poll_read_some(socket, cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
         }
-        match ready!(self.poll_read_some(socket, cx)) {
-            Ok(1..) => Poll::Pending,
-            Ok(0) | Err(_) => Poll::Ready(()),
-        }
+        Poll::Pending
+    }
+
+    /// Whether something comes before the visitor's end, as far as is known: a body, another request, or what is none.
+    fn has_next(&self) -> bool {
+        let head = || memchr::memmem::find(&self.read, b"\r\n\r\n").is_some();
+        self.body.is_some() || self.refused || self.read.len() >= HEAD_READ || head()
+    }
+
+    /// Nothing of it is of use any more.
+    pub fn clear(&mut self) {
+        (self.read, self.body) = (BytesMut::new(), None);
     }
 
     /// What came and wasn't read as HTTP.
-    pub fn into_rest(self) -> Bytes {
-        self.read.freeze()
+    pub fn take_rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.read).freeze()
     }
 
     fn begin(&mut self, length: usize, limits: &Limits) -> Heard {
@@ -232,7 +247,10 @@ impl Reader {
         match head::read(&head.freeze(), limits) {
             Ok(head) => {
                 let body = Body::of(head.framing);
-                self.body = (!body.is_end()).then_some(body);
+                if !body.is_end() {
+                    self.body = Some(body);
+                    self.body_at = Instant::now();
+                }
                 self.expects = head.options.expects;
                 self.abandoned = false;
                 Heard::Request(head)

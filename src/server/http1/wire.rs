@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
@@ -25,6 +26,7 @@ use crate::server::http1::reading::{Break, Heard, Reader, Rest};
 use crate::server::http1::writing::Writer;
 use crate::server::socket::Stream;
 use crate::upstream::content::Broken;
+use crate::upstream::pace::Pace;
 
 /// RFC 9110 section 15.2.1.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -32,21 +34,29 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A connection.
 #[derive(Debug)]
 pub struct Wire {
-    socket: Stream,
+    /// Nothing once it is over.
+    socket: Option<Stream>,
     worker: Rc<Worker>,
     link: Rc<Link>,
     bounds: Rc<Bounds>,
     reader: Reader,
+    /// Of the last request that has a body which may be read: whoever holds another's reads nothing.
+    number: u32,
     /// Whether the visitor is to be told to go on with its body.
     tells_on: bool,
+    /// Whether the body wasn't read for want of memory.
+    held: bool,
+    /// Whether the connection's task waits for the body's end.
+    waits: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// How fast a visitor takes what it had to be waited for with.
+    pace: Option<Box<Pace>>,
     /// When a response was taken that the visitor was waited for.
     taken_at: Option<Instant>,
-    /// The connection's task, where it waits for the body's end.
-    waiting: Option<Waker>,
-    /// Who reads the body.
+    /// The connection's task.
+    task: Option<Waker>,
+    /// Who reads the body, where that is another.
     body_task: Option<Waker>,
-    over: bool,
 }
 
 impl Wire {
@@ -60,22 +70,27 @@ impl Wire {
     ) -> Self {
         Self {
             reader: Reader::new(read, Turn::new(Rc::clone(&worker.lane))),
-            tells_on: false,
-            socket,
+            socket: Some(socket),
             worker,
             link,
             bounds,
+            number: 0,
+            tells_on: false,
+            held: false,
+            waits: false,
             timer: None,
+            pace: None,
             taken_at: None,
-            waiting: None,
+            task: None,
             body_task: None,
-            over: false,
         }
     }
 
     /// Waits for the next request, for as long as a visitor may be silent; not at all where the process is `closing`.
     pub fn poll_request(&mut self, closing: bool, cx: &mut Context<'_>) -> Poll<Heard> {
-        let heard = self.reader.poll_head(&mut self.socket, &self.bounds.limits, cx);
+        self.task.get_or_insert_with(|| cx.waker().clone());
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Heard::Gone) };
+        let heard = self.reader.poll_head(socket, &self.bounds.limits, cx);
         if heard.is_ready() {
             self.taken_at = None;
             return heard;
@@ -100,22 +115,36 @@ impl Wire {
 
     /// For the next response.
     pub fn writer(&self) -> Writer {
-        Writer::new(self.bounds.limits.min_rate, self.bounds.timeouts.idle_body)
+        Writer::new(self.bounds.timeouts.idle_body)
+    }
+
+    /// The number of the request that was heard last, where it has a body.
+    pub fn begin_body(&mut self) -> Option<u32> {
+        if !self.reader.has_body() {
+            return None;
+        }
+        self.number = self.number.wrapping_add(1);
+        Some(self.number)
     }
 
     /// What goes on while a request is in flight: what waits is written, and a visitor who leaves is noticed. Ready
     /// when there is nobody left to answer.
     pub fn poll_meanwhile(&mut self, writer: &mut Writer, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if writer.out.is_empty() {
-            self.say(writer);
-        }
-        if let Poll::Ready(Err(error)) = self.poll_write(writer, cx) {
-            return Poll::Ready(Err(error));
+        loop {
+            if writer.out.is_empty() {
+                self.say(writer);
+            }
+            let written = self.poll_write(writer, cx)?;
+            if written.is_pending() || !(self.tells_on || self.link.interim.is_waiting()) {
+                break;
+            }
         }
         if self.stands_still() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        self.reader.poll_gone(&mut self.socket, cx).map(Ok)
+        self.resume();
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(())) };
+        self.reader.poll_gone(socket, cx).map(Ok)
     }
 
     /// Puts what is said before the response behind what waits.
@@ -130,29 +159,49 @@ impl Wire {
 
     /// Writes all that waits.
     pub fn poll_write(&mut self, writer: &mut Writer, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let blocked = writer.is_blocked();
-        let patience = self.worker.memory.patience();
-        let outcome = writer.poll(&mut self.socket, &self.link, patience, cx);
+        let Some(socket) = &mut self.socket else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let (blocked, patience) = (writer.is_blocked(), self.worker.memory.patience());
+        let mut slow = |waited: Duration, written: u64| {
+            if waited.is_zero() && self.pace.is_none() {
+                return false;
+            }
+            let (rate, window) = (self.bounds.limits.min_rate, self.bounds.timeouts.idle_body);
+            let pace = self.pace.get_or_insert_with(|| Box::new(Pace::new(rate, window)));
+            !pace.moved(waited, written)
+        };
+        let outcome = writer.poll(socket, &self.link, patience, &mut slow, cx);
         if blocked && outcome.is_ready() {
             self.taken_at = Some(Instant::now());
         }
         outcome
     }
 
-    /// The next of the body of the request in flight.
-    pub fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if self.over {
+    /// The next of the body of request `number`.
+    pub fn poll_body(
+        &mut self,
+        number: u32,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(socket) = self.socket.as_mut().filter(|_| number == self.number) else {
             return Poll::Ready(Some(Err(Broken)));
+        };
+        // A stream of HTTP/2 reads it in a task of its own, and so does an upload that outlives its answer.
+        let other = self.task.as_ref().filter(|task| !task.will_wake(cx.waker()));
+        if self.reader.takes_continue() {
+            // The connection's task says it.
+            self.tells_on = true;
+            other.iter().for_each(|task| task.wake_by_ref());
         }
-        // The connection's task asks for the body, and says it then.
-        self.tells_on |= self.reader.takes_continue();
-        let Poll::Ready(frame) = self.reader.poll_body(&mut self.socket, self.worker.memory.level(), cx)
-        else {
-            self.body_task = Some(cx.waker().clone());
+        let level = self.worker.memory.level();
+        let Poll::Ready(frame) = self.reader.poll_body(socket, level, cx) else {
+            self.held = level == Level::Short;
+            self.body_task = other.map(|_| cx.waker().clone());
             return Poll::Pending;
         };
         if !self.reader.has_body() {
-            self.waiting.take().iter().for_each(Waker::wake_by_ref);
+            other.iter().for_each(|task| task.wake_by_ref());
         }
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|cause| {
@@ -164,23 +213,33 @@ impl Wire {
         }))
     }
 
-    /// Whether the request in flight has more of a body.
-    pub fn has_body(&self) -> bool {
-        self.reader.has_body()
+    /// Whether request `number` has more of a body.
+    pub fn has_body(&self, number: u32) -> bool {
+        number == self.number && self.reader.has_body()
     }
 
     /// How much of it is to come, where that is known.
-    pub fn body_left(&self) -> Option<u64> {
-        self.reader.body_left()
+    pub fn body_left(&self, number: u32) -> Option<u64> {
+        if number == self.number { self.reader.body_left() } else { Some(0) }
     }
 
-    /// Nobody reads the rest of the body.
-    pub fn abandon(&mut self) {
-        if self.reader.has_body() {
-            self.reader.abandon();
+    /// Nobody reads the rest of the body of request `number`.
+    pub fn abandon(&mut self, number: u32) {
+        if !self.has_body(number) {
+            return;
         }
+        self.reader.abandon();
         self.body_task = None;
-        self.waiting.take().iter().for_each(Waker::wake_by_ref);
+        if std::mem::take(&mut self.waits) {
+            self.task.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// Whoever still reads a body reads no more.
+    pub fn cut_body(&mut self) {
+        self.abandon(self.number);
+        self.number = self.number.wrapping_add(1);
+        self.body_task.take().iter().for_each(Waker::wake_by_ref);
     }
 
     /// What is left of the body, once its answer begins.
@@ -188,42 +247,57 @@ impl Wire {
         self.reader.rest()
     }
 
-    /// Waits until nobody reads the body any more; says what is left of it.
-    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Rest> {
+    /// Waits until nobody reads the body any more, for as long as a request may take; says what is left of it.
+    pub fn poll_rest(&mut self, due: &mut Option<Instant>, cx: &mut Context<'_>) -> Poll<Rest> {
         let rest = self.reader.rest();
         if rest == Rest::Read && !self.stands_still() {
-            self.waiting = Some(cx.waker().clone());
-            // Memory may no longer be short, and who reads the body isn't woken by that.
-            self.body_task.take().iter().for_each(Waker::wake_by_ref);
-            return Poll::Pending;
+            self.waits = true;
+            self.resume();
+            let due = *due.get_or_insert_with(|| Instant::now() + self.bounds.timeouts.request);
+            ready!(self.poll_due(due, cx));
         }
+        self.waits = false;
         Poll::Ready(rest)
     }
 
-    /// Nothing more is served on it.
-    pub fn ends(&mut self) {
-        self.over = true;
-        self.body_task.take().iter().for_each(Waker::wake_by_ref);
+    /// Nothing more is served on it; a body cut short can't pass for a whole one by the connection's end where it
+    /// `breaks`.
+    pub fn ends(&mut self, breaks: bool) {
+        if let Some(socket) = self.socket.take().filter(|_| breaks) {
+            socket.reset();
+        }
+        self.cut_body();
+        self.reader.clear();
     }
 
     /// Closes it, so that the last answer isn't lost to a reset: what the visitor still sends is read away first (RFC
     /// 9112 section 9.6).
     pub fn poll_close(&mut self, closing: &mut Option<Lingering>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(()) };
         if closing.as_ref().is_none_or(|closing| !closing.shut) {
             // An error means that there is nobody left to tell.
-            let shut = Pin::new(&mut self.socket).poll_shutdown(cx).is_ready();
+            let shut = Pin::new(&mut *socket).poll_shutdown(cx).is_ready();
             if shut && self.reader.is_clean() {
                 return Poll::Ready(());
             }
             closing.get_or_insert_with(Lingering::new).shut = shut;
         }
         let Some(closing) = closing else { return Poll::Ready(()) };
-        closing.poll(&mut self.socket, cx)
+        closing.poll(socket, cx)
     }
 
     /// The bare socket, and what was read from it and belongs to what comes after HTTP.
-    pub fn into_parts(self) -> (Stream, Bytes) {
-        (self.socket, self.reader.into_rest())
+    pub fn take(&mut self) -> Option<(Stream, Bytes)> {
+        let socket = self.socket.take()?;
+        Some((socket, self.reader.take_rest()))
+    }
+
+    /// Memory is no longer short: who reads the body in another task isn't woken by that.
+    fn resume(&mut self) {
+        if self.held && self.worker.memory.level() != Level::Short {
+            self.held = false;
+            self.body_task.take().iter().for_each(Waker::wake_by_ref);
+        }
     }
 
     /// Whether a body waits here, for a backend that doesn't read or a visitor who doesn't send, for longer than memory

@@ -13,7 +13,6 @@ use tokio::io::AsyncWrite;
 use crate::proxy::link::Link;
 use crate::server::socket::Stream;
 use crate::upstream::out::Out;
-use crate::upstream::pace::Pace;
 use crate::upstream::stall::Stall;
 
 /// What is on its way to the visitor.
@@ -22,23 +21,24 @@ pub struct Writer {
     /// What waits.
     pub out: Out,
     stall: Stall,
-    pace: Pace,
     /// Whether something was written that may not have left us: TLS keeps what its socket doesn't take.
     unflushed: bool,
 }
 
 impl Writer {
-    /// To a visitor who takes something within `idle`, and `rate` bytes a second.
-    pub fn new(rate: u64, idle: Duration) -> Self {
-        Self { out: Out::default(), stall: Stall::new(idle), pace: Pace::new(rate, idle), unflushed: false }
+    /// To a visitor who takes something within `idle`.
+    pub fn new(idle: Duration) -> Self {
+        Self { out: Out::default(), stall: Stall::new(idle), unflushed: false }
     }
 
-    /// Writes all that waits. `patience` is for how long nothing may be taken while memory is scarce.
+    /// Writes all that waits. `patience` is for how long nothing may be taken while memory is scarce; `slow` is told
+    /// how long was waited for how many bytes, and says whether that is too slow.
     pub fn poll(
         &mut self,
         socket: &mut Stream,
         link: &Link,
         patience: Duration,
+        slow: &mut impl FnMut(Duration, u64) -> bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
@@ -46,7 +46,7 @@ impl Writer {
                 Some(bytes) => Pin::new(&mut *socket).poll_write(cx, bytes),
                 None => Pin::new(&mut *socket).poll_write_vectored(cx, &self.out.slices()),
             };
-            match ready!(self.written(link, patience, cx, outcome))? {
+            match ready!(self.written(link, patience, slow, cx, outcome))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.out.advance(written),
             }
@@ -55,7 +55,7 @@ impl Writer {
         if self.unflushed {
             // It doesn't say how much has gone.
             let outcome = Pin::new(socket).poll_flush(cx).map_ok(|()| 0);
-            ready!(self.written(link, patience, cx, outcome))?;
+            ready!(self.written(link, patience, slow, cx, outcome))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
@@ -71,13 +71,14 @@ impl Writer {
         &mut self,
         link: &Link,
         patience: Duration,
+        slow: &mut impl FnMut(Duration, u64) -> bool,
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let fast = match &outcome {
             Poll::Ready(Ok(written)) => {
                 let waited = self.stall.progress();
-                self.pace.moved(waited, *written as u64)
+                !slow(waited, *written as u64)
             }
             Poll::Ready(Err(_)) => true,
             Poll::Pending => {

@@ -6,10 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::limits::{CHUNK_EXTENSION, TRAILERS};
-
-/// Fields of a trailer section.
-const TRAILER_FIELDS: usize = 64;
+use crate::config::limits::{CHUNK_EXTENSION, TRAILER_FIELDS, TRAILERS};
 
 /// What is still to come of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +160,7 @@ impl Chunked {
         bounded(end <= usize::from(TRAILERS), "too long trailers")?;
         let block = bytes.split_to(end + 4);
         *self = Self::End;
-        let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS];
+        let mut fields = [httparse::EMPTY_HEADER; TRAILER_FIELDS as usize];
         let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&block, &mut fields) else {
             return Err(Malformed("trailers that are no fields"));
         };
