@@ -76,6 +76,11 @@ impl Turn {
         Self { lane, drops: false, state: State::Has }
     }
 
+    /// Whether it will have to wait once something comes.
+    pub fn joins(&self) -> bool {
+        matches!(self.state, State::Joins)
+    }
+
     /// Whether it may read now; else its task, which polls nothing but this connection, is woken when it may.
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         match &self.state {

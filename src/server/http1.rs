@@ -155,6 +155,9 @@ async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: (Asked, Man
     let response = {
         let mut handling = pin!(handle(Rc::clone(downstream), asked));
         let response = poll_fn(|cx| {
+            if wire.borrow_mut().is_dripped_on(cx) {
+                return Poll::Pending;
+            }
             if let Poll::Ready(response) = handling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));
             }

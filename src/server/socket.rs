@@ -80,6 +80,14 @@ impl Socket {
         }
     }
 
+    /// Ready once there may be something to read, or the end.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(socket, _) => socket.poll_read_ready(cx).map(drop),
+            Self::Unix(socket) => socket.poll_read_ready(cx).map(drop),
+        }
+    }
+
     /// Has the kernel take more for a visitor who has taken a good deal.
     fn written(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let (Self::Tcp(socket, taken), Poll::Ready(Ok(bytes))) = (self, &outcome)
@@ -163,6 +171,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Ready once there may be something to read, or the end, behind what has been read.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Clear(socket) => socket.poll_readable(cx),
+            Self::Tls(stream) => stream.get_ref().0.inner().poll_readable(cx),
+        }
+    }
+
     /// Has its end be a reset, so that it doesn't pass for the end of what was written. TLS tells the two apart.
     pub fn reset(&self) {
         if let Self::Clear(Socket::Tcp(socket, _)) = self {

@@ -22,6 +22,11 @@ impl<S> Prefixed<S> {
     pub fn new(prefix: Bytes, io: S) -> Self {
         Self { prefix, io }
     }
+
+    /// What it goes on with.
+    pub fn inner(&self) -> &S {
+        &self.io
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {

@@ -170,6 +170,18 @@ impl Reader {
         }
     }
 
+    /// Whether a drop of the body has come, which waits for its turn now. Whoever reads the body is woken then.
+    pub fn poll_drop(&mut self, socket: &Stream, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.turn.joins() {
+            return Poll::Pending;
+        }
+        ready!(socket.poll_readable(cx));
+        match self.turn.poll(cx) {
+            Poll::Ready(()) => Poll::Pending,
+            Poll::Pending => Poll::Ready(()),
+        }
+    }
+
     /// How much of the body is to come, where that is known.
     pub fn body_left(&self) -> Option<u64> {
         self.body.as_ref().map_or(Some(0), Body::left)

@@ -178,6 +178,13 @@ impl Wire {
         outcome
     }
 
+    /// Whether this task was woken by a drop of a body, as far as one can tell, and will be again when that has its
+    /// turn. Thousands of drops come at a time, and each would have a whole exchange looked at.
+    pub fn is_dripped_on(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(socket) = self.socket.as_ref().filter(|_| self.body_task.is_none()) else { return false };
+        self.reader.poll_drop(socket, cx).is_ready()
+    }
+
     /// The next of the body of request `number`.
     pub fn poll_body(
         &mut self,
