@@ -119,38 +119,38 @@ enum Outcome {
     Switches(Box<Tunnel>),
 }
 
-/// How its visitor wants to be answered.
+/// How its visitor wishes to be answered.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct Wish {
     to: To,
     /// Whether fields may follow the body.
     trailers: bool,
 }
 
-fn request(head: Head, wire: &Shared) -> (Asked, Manner) {
+fn request(head: Head, wire: &Shared) -> (Asked, Wish) {
     let Head { method, target, version, headers, options, .. } = head;
     let Options { closes, keeps_alive, trailers, .. } = options;
     let closes = closes || (version == Version::HTTP_10 && !keeps_alive);
-    let manner = Manner { to: To { version, head: method == Method::HEAD, closes }, trailers };
+    let wish = Wish { to: To { version, head: method == Method::HEAD, closes }, trailers };
     let (mut parts, ()) = Request::new(()).into_parts();
     (parts.method, parts.uri, parts.version, parts.headers) = (method, target, version, headers);
     let number = wire.borrow_mut().begin_body();
     let content =
         number.map_or(Content::None, |number| Content::Http1(Box::new(OnWire::new(Rc::clone(wire), number))));
-    (Asked { parts, content, stream: None, refused: None }, manner)
+    (Asked { parts, content, stream: None, refused: None }, wish)
 }
 
 /// What stands for a request that couldn't be read: its method is one that nobody sends, since records show it.
-fn refused(refusal: Refusal) -> (Asked, Manner) {
-    let manner = Manner { to: To { version: Version::HTTP_11, head: false, closes: true }, trailers: false };
+fn refused(refusal: Refusal) -> (Asked, Wish) {
+    let wish = Wish { to: To { version: Version::HTTP_11, head: false, closes: true }, trailers: false };
     let (mut parts, ()): (Parts, ()) = Request::new(()).into_parts();
     parts.method = Method::from_bytes(b"-").expect("it is a token");
-    (Asked { parts, content: Content::None, stream: None, refused: Some(refusal) }, manner)
+    (Asked { parts, content: Content::None, stream: None, refused: Some(refusal) }, wish)
 }
 
 /// One request and its response.
-async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: (Asked, Manner)) -> Outcome {
-    let (asked, manner) = asked;
+async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: (Asked, Wish)) -> Outcome {
+    let (asked, wish) = asked;
     let mut writer = wire.borrow().writer();
     let response = {
         let mut handling = pin!(handle(Rc::clone(downstream), asked));
@@ -168,7 +168,7 @@ async fn exchange(wire: &Shared, downstream: &Rc<Downstream>, asked: (Asked, Man
             Err(outcome) => return Outcome::Breaks { outcome, cuts: false },
         }
     };
-    let mut writing = Writing::begin(wire, downstream, writer, response, manner);
+    let mut writing = Writing::begin(wire, downstream, writer, response, wish);
     let outcome = poll_fn(|cx| writing.poll(wire, cx)).await;
     let Writing { tunnel, last, unsaid, framing, .. } = writing;
     if let Err(outcome) = outcome {
@@ -209,12 +209,12 @@ impl Writing {
         downstream: &Downstream,
         mut writer: Writer,
         response: Response<Answer>,
-        manner: Manner,
+        wish: Wish,
     ) -> Self {
         let (parts, answer) = response.into_parts();
         let mut wire = wire.borrow_mut();
         wire.say(&mut writer);
-        let Manner { mut to, trailers } = manner;
+        let Wish { mut to, trailers } = wish;
         if answer.is_ours() {
             // Whoever would send the body on has nobody to send it to.
             wire.cut_body();

@@ -140,7 +140,7 @@ impl Reader {
         self.body.is_some()
     }
 
-    /// The next of the body, of which a read brings at most `most` bytes.
+    /// The next of the body; the scarcer memory is, by `level`, the less a read of it brings.
     pub fn poll_body(
         &mut self,
         socket: &mut Stream,
