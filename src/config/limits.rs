@@ -328,6 +328,13 @@ pub const SCARCE_READ: usize = 8 * 1024;
 pub const DROP: usize = 1024;
 /// Drops that are read before everybody else has a turn: one costs some 20 µs.
 pub const LANE: usize = 4;
+/// From so many that wait in the lane on, the next are called after [`CROWD_PAUSE`].
+pub const CROWD: usize = 64;
+/// See [`CROWD`].
+pub const CROWD_PAUSE: Duration = Duration::from_millis(1);
+/// How large the rounds are in which a crowd is called: of 2000 one waits for less than a second, of 100 000 for
+/// four.
+pub const CROWD_ROUNDS: usize = 512;
 /// A visitor who has taken so many bytes without once being slower than the backend is fast, and [`FAST_READ`] is read
 /// for it at a time. Several times what the sockets between take by themselves.
 pub const FAST_READER: u64 = 256 * 1024;
