@@ -21,8 +21,10 @@ pub enum Framing {
 
 /// Data up to here is copied behind what frames it, which costs less than a further slice to write.
 const COPIED: usize = 1024;
+/// … and up to here where more of the body is to come, which costs less than a further write.
+const COPIED_BEFORE_MORE: usize = 4 * 1024;
 /// Bytes that wait to be written before no more of a body is asked for.
-const ENOUGH: usize = 4 * 1024;
+const ENOUGH: usize = 8 * 1024;
 
 /// What waits to be written, in this order.
 #[derive(Debug, Default)]
@@ -73,8 +75,8 @@ impl Out {
         if self.data.is_empty() { &mut self.bytes } else { &mut self.after }
     }
 
-    fn put(&mut self, data: Bytes) {
-        if data.len() > COPIED && self.data.is_empty() {
+    fn put(&mut self, data: Bytes, copied: usize) {
+        if data.len() > copied && self.data.is_empty() {
             self.data = data;
         } else {
             self.end().put_slice(&data);
@@ -98,16 +100,16 @@ impl Framing {
         match self {
             Self::Length(left) => {
                 *left = left.checked_sub(data.len() as u64).ok_or(Unlike)?;
-                out.put(data);
+                out.put(data, if *left > 0 { COPIED_BEFORE_MORE } else { COPIED });
             }
             // An empty chunk would be the last.
             Self::Chunked if data.is_empty() => {}
             Self::Chunked => {
                 put_size(out.end(), data.len());
-                out.put(data);
+                out.put(data, COPIED);
                 out.end().put_slice(b"\r\n");
             }
-            Self::UntilClose => out.put(data),
+            Self::UntilClose => out.put(data, COPIED),
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub struct Reader {
     turn: Turn,
     /// When the last bytes of the body came.
     body_at: Instant,
+    /// Whether the last head came with more than [`HEAD_READ`]: the next is read together with its body.
+    large: bool,
 }
 
 /// What is heard of a visitor between two exchanges.
@@ -94,6 +96,7 @@ impl Reader {
             refused: false,
             turn,
             body_at: Instant::now(),
+            large: false,
         }
     }
 
@@ -283,14 +286,20 @@ impl Reader {
 
     /// Reads what there is of a head. Who says nothing costs no buffer.
     fn poll_read_some(&mut self, socket: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if !self.read.is_empty() {
-            self.read.reserve(HEAD_READ);
-            return pin!(socket.read_buf(&mut self.read)).poll(cx);
+        if self.large || !self.read.is_empty() {
+            self.read.reserve(if self.large { HEAD_READ + SLOW_READ } else { HEAD_READ });
+            let outcome = pin!(socket.read_buf(&mut self.read)).poll(cx);
+            self.large &= outcome.is_pending() || self.read.len() > HEAD_READ;
+            if self.read.is_empty() {
+                self.read = BytesMut::new();
+            }
+            return outcome;
         }
         let mut room = [const { MaybeUninit::uninit() }; HEAD_READ];
         let mut buf = ReadBuf::uninit(&mut room);
         ready!(Pin::new(socket).poll_read(cx, &mut buf))?;
         self.read = BytesMut::from(buf.filled());
+        self.large = self.read.len() == HEAD_READ;
         Poll::Ready(Ok(self.read.len()))
     }
 
@@ -309,7 +318,8 @@ impl Reader {
         };
         ready!(self.turn.poll(cx));
         let left = self.body_left().and_then(|left| usize::try_from(left).ok()).unwrap_or(most);
-        let room = most.min(left.max(1));
+        // By one more than there is: what isn't filled was the last, which the runtime needn't ask for then.
+        let room = most.min(left.saturating_add(1));
         self.read.reserve(room);
         let Poll::Ready(outcome) = pin!(socket.read_buf(&mut (&mut self.read).limit(room))).poll(cx) else {
             self.turn.waits();
