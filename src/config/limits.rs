@@ -343,8 +343,8 @@ pub const FAST_READ: usize = 256 * 1024;
 /// Bytes of a buffer of a connection of HTTP/1, each way and side: what one read brings, what a head has. With it 100
 /// stalled readers cost 26 MB; with hyper's default they cost 134 MB.
 pub const BUFFER_MOST: usize = 64 * 1024;
-/// Fields of a response for which there is room on the stack; more cost an allocation a message.
-pub const FIELDS_USUAL: usize = 100;
+/// Fields that the answer to a probe may have.
+pub const PROBE_FIELDS: usize = 100;
 /// After our last byte, how long and how much of what the visitor still sends is read away, so that the
 /// response isn't lost to a reset (RFC 9112 section 9.6).
 pub const LINGER: Duration = Duration::from_secs(2);

@@ -50,6 +50,16 @@ impl Origin {
             prefix: believed(headers, &names::X_FORWARDED_PREFIX, hops.x_prefix, parse_prefix),
         }
     }
+
+    /// The host without a port.
+    pub fn host_name(&self) -> &str {
+        let host = self.host.to_str().unwrap_or_default();
+        match host.rsplit_once(':') {
+            // Of an address in brackets it is one of its own.
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => host,
+        }
+    }
 }
 
 /// How a visitor speaks to us, or we to a backend.

@@ -276,6 +276,7 @@ proptest! {
         let origin = Origin::resolve(&trust, &peer, &HeaderValue::from_static("spam"), &headers);
         let authority = parse_authority(origin.host.as_bytes());
         prop_assert!(authority.is_some_and(|it| it.port != Some(origin.scheme.default_port())));
+        prop_assert_eq!(authority.map(|it| it.host), Some(origin.host_name()));
         prop_assert_ne!(origin.port, 0);
     }
 

@@ -1,10 +1,10 @@
 //! What a backend receives: the visitor's fields, less what ends here or is forged, and one value each of
 //! ours.
 //!
-//! The proxy calls [`request_id`] and [`rewrite`] once per exchange (a further attempt changes nothing but
-//! `Host`, a second `rewrite` would repeat us in `Via`); the body calls [`strip_trailers`]. It must never let
-//! through a second value of a field of ours, in any spelling: frameworks differ in which of several they
-//! read, and agree only on one.
+//! The proxy calls [`request_id`] and [`rewrite`] once per exchange; what that takes away and what it gives, [`Ours`],
+//! are put together when a connection writes them. The body calls [`strip_trailers`]. It must never let through a
+//! second value of a field of ours, in any spelling: frameworks differ in which of several they read, and agree only on
+//! one.
 //!
 //! `Host` and `Expect` are left, the proxy decides on them. `Upgrade` and `Connection` are gone afterwards, but for
 //! `Connection: TE` where trailers are taken (RFC 9110 section 10.1.4): the tunnel writes both anew. `traceparent`,
@@ -18,14 +18,11 @@ use http::header::{CONNECTION, COOKIE, TE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::names;
-use super::origin::Origin;
+use super::origin::{Origin, Scheme};
 use super::{hop_by_hop, length, list};
 use crate::config::limits::REQUEST_ID_SIZE;
 
-/// How many fields [`rewrite`] sets, for room made once.
-const OURS: usize = 9;
-
-/// Everything that [`rewrite`] writes into a request.
+/// Everything that a request is told besides.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The visitor's corrected facts.
@@ -40,21 +37,120 @@ pub struct Outgoing<'a> {
     pub client: &'a HeaderValue,
 }
 
-/// Turns a visitor's fields into what a backend receives.
-pub fn rewrite(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
+/// The fields that are ours to say: exactly one value each, beside a visitor's fields that went through [`rewrite`].
+#[derive(Debug, Clone)]
+pub struct Ours {
+    client: HeaderValue,
+    scheme: Scheme,
+    host: HeaderValue,
+    port: u16,
+    prefix: Option<HeaderValue>,
+    request_id: HeaderValue,
+    now_ms: u64,
+    via: HeaderValue,
+}
+
+impl Ours {
+    /// Says each of them.
+    pub fn each(&self, mut say: impl FnMut(&HeaderName, &[u8])) {
+        say(&names::X_FORWARDED_FOR, self.client.as_bytes());
+        say(&names::X_REAL_IP, self.client.as_bytes());
+        say(&names::X_FORWARDED_PROTO, self.scheme.as_str().as_bytes());
+        say(&names::X_FORWARDED_HOST, self.host.as_bytes());
+        say(&names::X_FORWARDED_PORT, itoa::Buffer::new().format(self.port).as_bytes());
+        if let Some(prefix) = &self.prefix {
+            say(&names::X_FORWARDED_PREFIX, prefix.as_bytes());
+        }
+        say(&names::X_REQUEST_ID, self.request_id.as_bytes());
+        // As request-queue monitors read it.
+        let (mut start, mut digits) = ([0; 22], itoa::Buffer::new());
+        let digits = digits.format(self.now_ms).as_bytes();
+        start[..2].copy_from_slice(b"t=");
+        start[2..2 + digits.len()].copy_from_slice(digits);
+        say(&names::X_REQUEST_START, &start[..2 + digits.len()]);
+        say(&VIA, self.via.as_bytes());
+    }
+
+    /// Sets them among `headers`, for a connection that takes its fields from there.
+    pub fn insert(&self, headers: &mut HeaderMap) {
+        self.each(|name, value| {
+            let value = HeaderValue::from_bytes(value).expect("what values say is fit for one");
+            headers.insert(name, value);
+        });
+    }
+
+    /// Takes them out of `headers` again.
+    pub fn remove(&self, headers: &mut HeaderMap) {
+        self.each(|name, _| drop(headers.remove(name)));
+    }
+}
+
+/// Takes out of a visitor's fields what a backend doesn't receive, and says what it does besides.
+pub fn rewrite(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) -> Ours {
+    let seen = Seen::among(headers);
     // Asked first: where `TE` stands, `Connection` has to list it (RFC 9110 section 10.1.4).
-    let trailers = takes_trailers(headers);
-    hop_by_hop::strip_listed(headers);
-    hop_by_hop::sweep(headers, |name| hop_by_hop::is_hop_by_hop(name) || is_forged(name));
+    let trailers = seen.te && takes_trailers(headers);
+    let via = via_value(headers, outgoing.version, seen.via);
+    if seen.connection {
+        hop_by_hop::strip_listed(headers);
+    }
+    for name in seen.doomed {
+        headers.remove(name);
+    }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("TE"));
     }
-    join_cookies(headers);
-    length::say_once(headers);
-    // Beyond a map's utmost size there is no room to make; no request's head gets near it.
-    let _ = headers.try_reserve(OURS);
-    set_ours(headers, outgoing);
+    if seen.cookie {
+        join_cookies(headers);
+    }
+    if seen.length {
+        length::say_once(headers);
+    }
+    let Outgoing { origin, request_id, now_ms, client, .. } = *outgoing;
+    Ours {
+        client: client.clone(),
+        scheme: origin.scheme,
+        host: origin.host.clone(),
+        port: origin.port,
+        prefix: origin.prefix.clone(),
+        request_id: request_id.clone(),
+        now_ms,
+        via,
+    }
+}
+
+/// What one look at a visitor's names finds.
+#[derive(Default)]
+struct Seen {
+    te: bool,
+    connection: bool,
+    cookie: bool,
+    length: bool,
+    via: bool,
+    /// What goes, whatever it says. Nothing of that, nothing allocated.
+    doomed: Vec<HeaderName>,
+}
+
+impl Seen {
+    fn among(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            let text = name.as_str();
+            match text {
+                "connection" => seen.connection = true,
+                "cookie" => seen.cookie = true,
+                "content-length" => seen.length = true,
+                _ if hop_by_hop::is_hop_by_hop(text) || is_said_by_us(text) || is_forged(text) => {
+                    seen.te |= *name == TE;
+                    seen.via |= *name == VIA;
+                    seen.doomed.push(name.clone());
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 /// The visitor's request id, if there is exactly one and it is fit for logs: 1 to 128 of `A-Z a-z 0-9 . _ ~ +
@@ -78,25 +174,16 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
     hop_by_hop::sweep(trailers, |name| is_ours(name) || is_forged(name));
 }
 
-/// Sets exactly one value of each field that is ours to say.
-fn set_ours(headers: &mut HeaderMap, outgoing: &Outgoing<'_>) {
-    let origin = outgoing.origin;
-    headers.insert(&names::X_FORWARDED_FOR, outgoing.client.clone());
-    headers.insert(&names::X_REAL_IP, outgoing.client.clone());
-    headers.insert(&names::X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.as_str()));
-    headers.insert(&names::X_FORWARDED_HOST, origin.host.clone());
-    headers.insert(&names::X_FORWARDED_PORT, port_value(origin.port));
-    match &origin.prefix {
-        Some(prefix) => headers.insert(&names::X_FORWARDED_PREFIX, prefix.clone()),
-        None => headers.remove(&names::X_FORWARDED_PREFIX),
-    };
-    headers.insert(&names::X_REQUEST_ID, outgoing.request_id.clone());
-    headers.insert(&names::X_REQUEST_START, start_value(outgoing.now_ms));
-    let via = via_value(headers, outgoing.version);
-    headers.insert(VIA, via);
+/// Whether the field `name` is one of [`Ours`], so that a visitor's own goes.
+fn is_said_by_us(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'v') => name == "via",
+        Some(b'x') => is_ours(name),
+        _ => false,
+    }
 }
 
-/// Whether [`set_ours`] replaces or removes every value of the field `name`.
+/// Whether the field `name` is one of [`Ours`] that no one else says.
 fn is_ours(name: &str) -> bool {
     let known: [&HeaderName; 8] = [
         &names::X_FORWARDED_FOR,
@@ -112,7 +199,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Whether the field `name` (in lower case) claims what only a proxy or a platform can know, so that an
-/// application or a framework may believe it. Fields of ours aren't counted: they are overwritten.
+/// application or a framework may believe it. Fields of ours aren't counted.
 fn is_forged(name: &str) -> bool {
     // Application servers read `_` as `-`: `x_forwarded_for` would stand beside ours.
     if name.contains('_') {
@@ -183,14 +270,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Our line of `Via` behind those of the hops before us, in one value (RFC 9110 section 7.6.3).
-fn via_value(headers: &HeaderMap, version: Version) -> HeaderValue {
+fn via_value(headers: &HeaderMap, version: Version, earlier: bool) -> HeaderValue {
     let own = match version {
         Version::HTTP_10 => "1.0 crossfade",
         Version::HTTP_2 => "2 crossfade",
         Version::HTTP_3 => "3 crossfade",
         _ => "1.1 crossfade",
     };
-    let earlier = headers.contains_key(VIA).then(|| joined(headers, &VIA, b", ", own.as_bytes()));
+    let earlier = earlier.then(|| joined(headers, &VIA, b", ", own.as_bytes()));
     earlier.flatten().unwrap_or(HeaderValue::from_static(own))
 }
 
@@ -204,25 +291,6 @@ fn joined(headers: &HeaderMap, name: &HeaderName, separator: &[u8], last: &[u8])
         all.extend_from_slice(part);
     }
     HeaderValue::from_maybe_shared(Bytes::from(all)).ok()
-}
-
-/// A port as a value; the usual ones cost nothing.
-fn port_value(port: u16) -> HeaderValue {
-    match port {
-        80 => HeaderValue::from_static("80"),
-        443 => HeaderValue::from_static("443"),
-        other => HeaderValue::from(other),
-    }
-}
-
-/// `t=` and unix milliseconds, as request-queue monitors read it.
-fn start_value(now_ms: u64) -> HeaderValue {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(now_ms).as_bytes();
-    let mut text = [0; 22];
-    text[..2].copy_from_slice(b"t=");
-    text[2..2 + digits.len()].copy_from_slice(digits);
-    HeaderValue::from_bytes(&text[..2 + digits.len()]).unwrap_or_else(|_| HeaderValue::from_static("t=0"))
 }
 
 #[cfg(test)]

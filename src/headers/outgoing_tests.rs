@@ -36,7 +36,7 @@ fn rewritten_for(headers: &mut HeaderMap, origin: &Origin, version: Version) {
         version,
         client: &client_value(origin.client),
     };
-    rewrite(headers, &outgoing);
+    rewrite(headers, &outgoing).insert(headers);
 }
 
 fn rewritten(fields: &[(&str, &str)]) -> HeaderMap {
@@ -256,11 +256,33 @@ fn trailers_cannot_forge_ours() {
 
 #[test]
 fn times_and_ports_of_any_size_are_written() {
-    assert_eq!(start_value(0), "t=0");
-    assert_eq!(start_value(u64::MAX), "t=18446744073709551615");
-    assert_eq!(port_value(80), "80");
-    assert_eq!(port_value(65535), "65535");
+    for (now_ms, port, start) in [(0, 80, "t=0"), (u64::MAX, u16::MAX, "t=18446744073709551615")] {
+        let ours = Ours { now_ms, port, ..ours() };
+        let mut headers = HeaderMap::new();
+        ours.insert(&mut headers);
+        assert_eq!(all(&headers, "x-request-start"), [start]);
+        assert_eq!(all(&headers, "x-forwarded-port"), [port.to_string()]);
+    }
     assert_eq!(client_value("2001:db8::a".parse().unwrap()), "2001:db8::a");
+}
+
+fn ours() -> Ours {
+    let (origin, mut none) = (origin(), HeaderMap::new());
+    let (request_id, client) = (&HeaderValue::from_static("id-1"), &client_value(origin.client));
+    let outgoing = Outgoing { origin: &origin, request_id, now_ms: 0, version: Version::HTTP_11, client };
+    rewrite(&mut none, &outgoing)
+}
+
+/// A request that a connection of HTTP/2 gave back goes on over one of HTTP/1.1, which writes them itself.
+#[test]
+fn what_is_inserted_can_be_taken_out() {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    let before = headers.clone();
+    ours().insert(&mut headers);
+    assert_eq!(headers.len(), 1 + SET.len());
+    ours().remove(&mut headers);
+    assert_eq!(headers, before);
 }
 
 fn any_name() -> impl Strategy<Value = String> {

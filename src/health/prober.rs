@@ -20,7 +20,9 @@ use crate::health::vitals::Mark;
 use crate::proxy::wire;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::http1::request::Besides;
+use crate::upstream::lease::Lease;
+use crate::upstream::pool::Pool;
 
 /// Asks for ever. Each finding is told with how it stands then.
 pub async fn ask_on(
@@ -67,7 +69,8 @@ async fn ask(endpoint: &Arc<Endpoint>, question: &Question, probe: &Probe, id: u
         let id = HeaderValue::try_from(format!("{id:032x}")).expect("hex digits are a field value");
         let mut request = question.request(probe, &id, now_ms());
         wire::fit(&mut request, lease.version(), &question.host, endpoint.url.scheme(), false);
-        let response = lease.send(request, |_| true).await.map_err(|_| Some(Finding::Broken))?;
+        let to = Besides { host: &question.host, ours: None };
+        let response = lease.send(request, to, |_| true).await.map_err(|_| Some(Finding::Broken))?;
         Ok((response, lease))
     };
     match timeout_at(deadline, exchange).await {

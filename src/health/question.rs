@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 use rustls::pki_types::ServerName;
 
 use crate::config::health::Probe;
-use crate::config::limits::FIELDS_USUAL;
+use crate::config::limits::PROBE_FIELDS;
 use crate::config::limits::health::PROBE_TIMEOUT;
 use crate::config::model::{Platform, Route};
 use crate::headers::authority::parse_authority;
@@ -85,7 +85,7 @@ impl Question {
 
     /// How long connecting and writing may take.
     pub fn limits(&self) -> ConnectLimits {
-        ConnectLimits { connect: self.connect, write: PROBE_TIMEOUT, header_count: FIELDS_USUAL }
+        ConnectLimits { connect: self.connect, write: PROBE_TIMEOUT, header_count: PROBE_FIELDS }
     }
 
     /// A request for `probe`, as one of a visitor over https would leave us, but for its `Host`.
@@ -100,7 +100,8 @@ impl Question {
         let port = parse_authority(host.as_bytes()).and_then(|authority| authority.port).unwrap_or(443);
         let origin = Origin { client, scheme, host, port, prefix: None };
         let (origin, client) = (&origin, &client_value(client));
-        rewrite(headers, &Outgoing { origin, request_id: id, now_ms, version: Version::HTTP_11, client });
+        let version = Version::HTTP_11;
+        rewrite(headers, &Outgoing { origin, request_id: id, now_ms, version, client }).insert(headers);
         for (name, value) in &probe.headers {
             headers.insert(name, value.clone());
         }

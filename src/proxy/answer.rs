@@ -19,8 +19,8 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::reading::Reader;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::tunnel::Tunnel;
+use crate::upstream::lease::Lease;
 use crate::upstream::pace::Pace;
-use crate::upstream::pool::Lease;
 use crate::upstream::stall::Stall;
 
 /// A response's body with the exchange it ends.

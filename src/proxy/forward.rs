@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::config::limits::ACCEPT_PAUSE;
 use crate::config::model::BackendIndex;
+use crate::headers::outgoing::Ours;
 use crate::headers::{hop_by_hop, length, upgrade};
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
@@ -30,7 +31,9 @@ use crate::proxy::{verdict, wire};
 use crate::snapshot::{Backend, Host};
 use crate::upstream::connect::{ConnectError, ConnectLimits};
 use crate::upstream::endpoint::sni;
-use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::http1::request::Besides;
+use crate::upstream::lease::Lease;
+use crate::upstream::pool::Pool;
 use crate::upstream::unanswered::Unanswered;
 use crate::upstream::upload::Upload;
 
@@ -45,6 +48,8 @@ pub struct Outbound {
     pub uri: Uri,
     /// Its fields.
     pub headers: HeaderMap,
+    /// … and those that are ours.
+    pub ours: Box<Ours>,
     /// Its body.
     pub upload: Upload,
     /// Whether the visitor waits for `100 Continue`.
@@ -66,7 +71,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
     let repeat = Repeat::of(&outbound.method);
     gate::enter(exchange, backend).await?;
     let mut target = Target::new(&view, backend, outbound.visitor_host.clone(), exchange.upgrades);
-    let (mut request, go_ahead) = outbound.into_request(exchange);
+    let (mut request, ours, go_ahead) = outbound.into_request(exchange);
     // Whether a backend may have acted on it.
     let mut acted = false;
     loop {
@@ -89,7 +94,8 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let prelude = hear(exchange, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
         let replay = may_be_lost(&lease, repeat, &request).then(|| copy_of(&request, most));
-        let failed = match send(exchange, &mut lease, request, target.patience, prelude).await? {
+        let to = Besides { host: &target.host, ours: Some(&ours) };
+        let failed = match send(exchange, &mut lease, request, to, target.patience, prelude).await? {
             Ok(response) => {
                 replay.iter().for_each(|replay| replay.body().forget());
                 let most = view.snapshot.config.limits.header_count;
@@ -131,25 +137,26 @@ impl Outbound {
             method: self.method.clone(),
             uri: self.uri.clone(),
             headers: self.headers.clone(),
+            ours: self.ours.clone(),
             upload: Upload::none(),
             expects_continue: false,
             visitor_host: self.visitor_host.clone(),
         }
     }
 
-    /// The request, and what lets its body go where that waits for the backend's `100 Continue`.
-    fn into_request(self, exchange: &Exchange) -> (Request<Upload>, Option<Arc<Notify>>) {
+    /// The request, our fields, and what lets its body go where that waits for the backend's `100 Continue`.
+    fn into_request(self, exchange: &Exchange) -> (Request<Upload>, Box<Ours>, Option<Arc<Notify>>) {
         let mut request = Request::new(self.upload);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
-        let Some(upload) = exchange.upload() else { return (request, None) };
+        let Some(upload) = exchange.upload() else { return (request, self.ours, None) };
         let waits = self.expects_continue && upload.ended().is_none();
         let go_ahead = waits.then(Arc::<Notify>::default);
         if let Some(go_ahead) = &go_ahead {
             request.body_mut().wait_for(Arc::clone(go_ahead));
         }
-        (request, go_ahead)
+        (request, self.ours, go_ahead)
     }
 }
 

@@ -13,7 +13,6 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use crate::config::model::Mode;
-use crate::headers::authority::parse_authority;
 use crate::headers::origin::{Origin, Scheme};
 use crate::headers::outgoing::{self, Outgoing, client_value};
 use crate::headers::{hop_by_hop, response, upgrade};
@@ -168,7 +167,7 @@ fn secure(exchange: &mut Exchange, origin: &Origin, uri: &Uri) -> Result<(), Err
     if origin.scheme == Scheme::Https || uri.path().starts_with(challenge::PREFIX) {
         return Ok(());
     }
-    let host = parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);
+    let host = origin.host_name();
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     exchange.moves_to(HeaderValue::try_from(format!("https://{host}{port}{path}")).ok());
@@ -176,10 +175,9 @@ fn secure(exchange: &mut Exchange, origin: &Origin, uri: &Uri) -> Result<(), Err
 }
 
 fn route(exchange: &Exchange, origin: &Origin, uri: &Uri) -> Result<usize, Error> {
-    let host = parse_authority(origin.host.as_bytes()).map_or("", |authority| authority.host);
     // `OPTIONS *` is about the server as a whole: that of the root.
     let path = if uri.path() == "*" { "/" } else { uri.path() };
-    exchange.view.snapshot.router.find(host, path).ok_or(Error::Refused(Refusal::NoRoute))
+    exchange.view.snapshot.router.find(origin.host_name(), path).ok_or(Error::Refused(Refusal::NoRoute))
 }
 
 fn chosen(exchange: &mut Exchange, route: usize, origin: &Origin, headers: &HeaderMap) -> Choice {
@@ -221,7 +219,7 @@ fn outbound(
         version: parts.version,
         client: believed.as_ref().unwrap_or(&exchange.downstream.peer_value),
     };
-    outgoing::rewrite(&mut parts.headers, &outgoing);
+    let ours = Box::new(outgoing::rewrite(&mut parts.headers, &outgoing));
     if exchange.upgrades {
         upgrade::write(&mut parts.headers);
     }
@@ -230,6 +228,7 @@ fn outbound(
         method: parts.method,
         uri: origin_form(parts.uri),
         headers: parts.headers,
+        ours,
         upload: upload(exchange, content),
         expects_continue: admitted.expects_continue,
         visitor_host: admitted.host,

@@ -14,7 +14,8 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::interim::Prelude;
 use crate::proxy::patience::Patience;
 use crate::proxy::verdict;
-use crate::upstream::pool::Lease;
+use crate::upstream::http1::request::Besides;
+use crate::upstream::lease::Lease;
 use crate::upstream::unanswered::Unanswered;
 use crate::upstream::upload::{Upload, UploadState};
 
@@ -26,10 +27,11 @@ pub async fn send(
     exchange: &Exchange,
     lease: &mut Lease,
     request: Request<Upload>,
+    to: Besides<'_>,
     patience: Patience,
     prelude: Prelude,
 ) -> Result<Result<Response<()>, Unanswered>, Error> {
-    let outcome = answer(exchange, lease, request, patience, prelude).await;
+    let outcome = answer(exchange, lease, request, to, patience, prelude).await;
     outcome.map_err(|Late { error, cut }| {
         if !cut {
             verdict::failed(lease.pool(), error);
@@ -49,11 +51,12 @@ async fn answer(
     exchange: &Exchange,
     lease: &mut Lease,
     request: Request<Upload>,
+    to: Besides<'_>,
     patience: Patience,
     mut prelude: Prelude,
 ) -> Result<Result<Response<()>, Unanswered>, Late> {
     let late = |failure, cut| Err(Late { error: Error::Backend(failure), cut });
-    let mut sending = pin!(lease.send(request, |head| prelude.hear(head)));
+    let mut sending = pin!(lease.send(request, to, |head| prelude.hear(head)));
     let upload = exchange.upload().map(|upload| &**upload);
     let limit = patience.first_byte();
     let sent = Instant::now();

@@ -22,7 +22,7 @@ use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::relay::{End, Relay};
 use crate::upstream::http1::Bare;
-use crate::upstream::pool::Lease;
+use crate::upstream::lease::Lease;
 
 /// How a stream of HTTP/2 runs a tunnel beside the other streams of its connection: the connection's to say.
 pub struct Begin(Box<dyn Fn(Box<Tunnel>, OnUpgrade)>);

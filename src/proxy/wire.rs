@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Uri, Version};
 
 use crate::headers::origin::Scheme;
 
-/// Makes `request` one of `version` to `host`; `has_body` says whether one follows.
+/// Makes `request` one of `version` to `host`, which is no field yet in HTTP/1.1; `has_body` says whether one follows.
 pub fn fit<B>(
     request: &mut Request<B>,
     version: Version,
@@ -20,7 +20,7 @@ pub fn fit<B>(
 ) {
     match version {
         Version::HTTP_2 => to_http2(request, host, scheme),
-        _ => to_http1(request, host, has_body),
+        _ => to_http1(request, has_body),
     }
 }
 
@@ -47,7 +47,7 @@ fn to_http2<B>(request: &mut Request<B>, host: &HeaderValue, scheme: Scheme) {
     }
 }
 
-fn to_http1<B>(request: &mut Request<B>, host: &HeaderValue, has_body: bool) {
+fn to_http1<B>(request: &mut Request<B>, has_body: bool) {
     if request.version() == Version::HTTP_2 {
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = Uri::from(path_of(request.uri()));
@@ -55,7 +55,6 @@ fn to_http1<B>(request: &mut Request<B>, host: &HeaderValue, has_body: bool) {
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("TE"));
         }
     }
-    request.headers_mut().insert(HOST, host.clone());
     if has_body && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -93,9 +92,8 @@ mod tests {
         // A further attempt may go the other way.
         fit(&mut request, Version::HTTP_11, &host, Scheme::Https, true);
         assert_eq!(request.uri(), "/a?b=c");
-        let there =
-            ["connection: TE", "host: app.example:8443", "te: trailers", "transfer-encoding: chunked"];
-        assert_eq!(fields(&request)[..4], there);
+        let there = ["connection: TE", "te: trailers", "transfer-encoding: chunked"];
+        assert_eq!(fields(&request)[..3], there);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::proxy::refusal::Refusal;
 use crate::server::octets::{is_control, is_token, is_usual_in_target};
 
 /// Fields that are added on the way to a backend, for room made once.
-const OURS: usize = 10;
+const OURS: usize = 2;
 
 /// A request's head.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use crate::config::limits::{BUFFER_MOST, HEAD_READ, READ_BUFFER, SLOW_READ};
 use crate::upstream::http1::body::{Body, Malformed, Next};
 use crate::upstream::http1::head::Head;
+use crate::upstream::http1::request::Besides;
 use crate::upstream::io::UpstreamIo;
 use crate::upstream::out::{Framing, Out, Unlike};
 use crate::upstream::prefixed::Prefixed;
@@ -108,18 +109,19 @@ impl Connection {
         }
     }
 
-    /// Sends `request` and waits for the response's head. `heard` is told of what is said before, and says whether to
-    /// go on.
+    /// Sends `request`, with what it says besides, and waits for the response's head. `heard` is told of what is said
+    /// before, and says whether to go on.
     ///
     /// # Errors
     /// When there is none.
     pub async fn send(
         &mut self,
         request: Request<Upload>,
+        besides: Besides<'_>,
         mut heard: impl FnMut(&Head) -> bool,
     ) -> Result<Response<()>, Unanswered> {
         let framing;
-        (self.out, framing) = request::write(&request);
+        (self.out, framing) = request::write(&request, besides);
         let (parts, upload) = request.into_parts();
         (self.begun, self.reached, self.last) = (false, false, true);
         let empty = upload.is_none();

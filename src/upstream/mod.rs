@@ -1,6 +1,6 @@
 //! Towards the backends: endpoints and their addresses, connections, and each worker's pools of them.
 //!
-//! `proxy::forward` takes a [`pool::Lease`] and sends one request on it; the control thread keeps the
+//! `proxy::forward` takes a [`lease::Lease`] and sends one request on it; the control thread keeps the
 //! addresses fresh. Nothing here decides where a request goes, and nothing may wait for the control thread.
 
 pub mod adaptive;
@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod http1;
 pub mod http2;
 pub mod io;
+pub mod lease;
 pub mod line;
 pub mod load;
 pub mod out;

@@ -2,14 +2,10 @@
 //!
 //! `upstream::http1` calls it with what it has read. It must never guess: what can be read in two ways is malformed.
 
-use std::mem::MaybeUninit;
-
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use httparse::{ParserConfig, Status};
 
-use crate::config::limits::FIELDS_USUAL;
 use crate::headers::length;
 use crate::upstream::http1::body::{Body, Malformed};
 
@@ -45,11 +41,7 @@ pub fn parse(bytes: &mut BytesMut, fields: usize, to_head: bool) -> Result<Optio
     }
     let Some(end) = end(bytes) else { return Ok(None) };
     let head = bytes.split_to(end).freeze();
-    let (status, version, headers) = if fields <= FIELDS_USUAL {
-        fields_of(&head, &mut [const { MaybeUninit::uninit() }; FIELDS_USUAL])
-    } else {
-        fields_of(&head, &mut vec![MaybeUninit::uninit(); fields])
-    }?;
+    let (status, version, headers) = read(&head, fields)?;
     let body = body(status, version, &headers, to_head)?;
     let last = version == Version::HTTP_10 || body == Body::UntilClose || closes(&headers);
     Ok(Some(Head { status, version, headers, body, last }))
@@ -65,27 +57,64 @@ fn end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// What a whole head says. Its values stay where they were read to.
-fn fields_of<'a>(
-    head: &'a Bytes,
-    room: &mut [MaybeUninit<httparse::Header<'a>>],
-) -> Result<(StatusCode, Version, HeaderMap), Malformed> {
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, room);
-    match parsed {
-        Ok(Status::Complete(length)) if length == head.len() => {}
-        Ok(_) | Err(_) => return Err(Malformed("a head that is none")),
+fn read(head: &Bytes, fields: usize) -> Result<(StatusCode, Version, HeaderMap), Malformed> {
+    let mut lines = Lines { rest: head };
+    let (status, version) = lines.next().and_then(status_line).ok_or(Malformed("a head that is none"))?;
+    let mut left = memchr::memchr_iter(b'\n', lines.rest).count().saturating_sub(1);
+    if left > fields {
+        return Err(Malformed("more fields than may be"));
     }
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Malformed("a status that is none"))?;
-    let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + OURS);
-    for field in response.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(Malformed("a field that is none")) };
+    let mut headers = HeaderMap::with_capacity(left + OURS);
+    for line in lines {
+        if left == 0 {
+            break;
+        }
+        left -= 1;
+        let (name, value) = field(head, line).ok_or(Malformed("a field that is none"))?;
         headers.append(name, value);
     }
     Ok((status, version, headers))
+}
+
+/// The lines of a head without their ends, which may lack the CR (RFC 9112 section 2.2). A CR elsewhere is part of what
+/// it stands in, and nothing may have one.
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.rest)?;
+        let line = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+/// RFC 9112 section 4. Without a reason the space before it may be missing, as hyper and others take it.
+fn status_line(line: &[u8]) -> Option<(StatusCode, Version)> {
+    let (version, rest) = match line.strip_prefix(BEGIN)? {
+        [b'1', b' ', rest @ ..] => (Version::HTTP_11, rest),
+        [b'0', b' ', rest @ ..] => (Version::HTTP_10, rest),
+        _ => return None,
+    };
+    let (status, reason) = rest.split_at_checked(3)?;
+    let legible = reason.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
+    let apart = reason.first().is_none_or(|first| *first == b' ');
+    Some((StatusCode::from_bytes(status).ok()?, version)).filter(|_| legible && apart)
+}
+
+/// RFC 9112 section 5: nothing between name and colon, no value over several lines. The types look at each byte.
+fn field(head: &Bytes, line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = memchr::memchr(b':', line)?;
+    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let value = &line[colon + 1..];
+    let begin = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !blank(byte)).map_or(begin, |last| last + 1);
+    Some((name, HeaderValue::from_maybe_shared(head.slice_ref(&value[begin..end])).ok()?))
 }
 
 /// RFC 9112 section 6.3. Two framings at once, and encodings that aren't `chunked` alone, are for whoever looks at
@@ -116,6 +145,9 @@ fn closes(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parsed(head: &str) -> Result<Option<Head>, Malformed> {
@@ -158,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_read_as_it_stands() {
+        let text = "HTTP/1.1 404 N\u{f6}t \tFound\nA:\nb: \t c d\t \r\nX-Caf\u{e9}: \u{e9}\r\n\r\n";
+        assert!(parsed(text).is_err(), "a name is of ASCII");
+        let head = parsed(&text.replace("Caf\u{e9}", "Cafe")).unwrap().unwrap();
+        assert_eq!((head.status, head.version), (StatusCode::NOT_FOUND, Version::HTTP_11));
+        let fields: Vec<_> =
+            head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(fields, [("a", &b""[..]), ("b", b"c d"), ("x-cafe", "\u{e9}".as_bytes())]);
+        assert!(parsed("HTTP/1.0 200 \n\n").unwrap().unwrap().headers.is_empty());
+    }
+
+    #[test]
     fn what_is_no_head_is_told_at_its_first_wrong_byte() {
         for head in ["SSH-2.0", "HTTP/2", "\r\n", "\x16\x03\x01"] {
             assert!(parsed(head).is_err(), "{head:?}");
@@ -166,6 +210,23 @@ mod tests {
             "HTTP/1.1 20 OK\r\n\r\n",
             "HTTP/1.1 2000 OK\r\n\r\n",
             "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 200OK\r\n\r\n",
+            "HTTP/1.1  200 OK\r\n\r\n",
+            "HTTP/1.1\t200 OK\r\n\r\n",
+            "HTTP/1.2 200 OK\r\n\r\n",
+            "HTTP/1.11 200 OK\r\n\r\n",
+            "HTTP/1.1 200 O\rK\r\n\r\n",
+            "HTTP/1.1 200 O\x7fK\r\n\r\n",
+            "HTTP/1.1 +20 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: \x0cb\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA(: b\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
@@ -178,5 +239,48 @@ mod tests {
         let many = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
         assert!(parsed(&many(100)).is_ok() && parsed(&many(101)).is_err());
         assert!(parse(&mut BytesMut::from(&*many(101)), 200, false).is_ok());
+    }
+
+    /// The parser that hyper uses, and the types.
+    fn by_another(text: &[u8]) -> Option<(u16, Version, HeaderMap)> {
+        let mut room = [httparse::EMPTY_HEADER; 100];
+        let mut response = httparse::Response::new(&mut room);
+        let httparse::Status::Complete(length) = response.parse(text).ok()? else { return None };
+        let mut headers = HeaderMap::new();
+        for field in response.headers.iter() {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+            headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+        }
+        let status = StatusCode::from_u16(response.code?).ok()?.as_u16();
+        let version = if response.version? == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+        (length == text.len()).then_some((status, version, headers))
+    }
+
+    proptest! {
+        /// A good head with some bytes put in, or in place of others.
+        #[test]
+        fn a_head_is_understood_as_another_parser_does(
+            status in "HTTP/1\\.[01] [1-9][0-9]{2}( [ -~]{0,4})?",
+            fields in collection::vec("[A-Za-z0-9_-]{1,3}:[ \\t]?[ -~]{0,5}[ \\t]?", 0..4),
+            end in "\r?\n",
+            wrong in collection::vec(
+                (0..60_usize, any::<bool>(), "[\\r\\n\\t :\\x00\\x0b\\x0c\\x7f\u{e9}(HTP/1.0a]"),
+                0..3,
+            ),
+        ) {
+            let lines = std::iter::once(&status).chain(&fields).map(|line| format!("{line}{end}"));
+            let mut text = (lines.collect::<String>() + &end).into_bytes();
+            for (at, instead, byte) in wrong {
+                let at = at % text.len();
+                text.splice(at..at + usize::from(instead), byte.bytes());
+            }
+            // How it begins, and where it ends, is seen before it is read.
+            if !(text.starts_with(BEGIN) && super::end(&text) == Some(text.len())) {
+                return Ok(());
+            }
+            let ours = read(&Bytes::copy_from_slice(&text), 100).ok();
+            let ours = ours.map(|(status, version, headers)| (status.as_u16(), version, headers));
+            prop_assert_eq!(ours, by_another(&text), "{}", text.escape_ascii());
+        }
     }
 }
