@@ -288,6 +288,8 @@ pub const DESCRIPTORS_UPSTREAM: usize = 4096;
 pub const DESCRIPTORS_LATER: usize = 8;
 /// Descriptors that a worker has of its own: what its runtime waits by.
 pub const DESCRIPTORS_WORKER: usize = 3;
+/// Bytes that a head has, mostly: room for one is made beside its body's.
+pub const HEAD_ROOM: usize = 1024;
 /// Bytes of a connection's own read buffer.
 pub const READ_BUFFER: usize = 16 * 1024;
 /// Bytes of a read of a request's head: ten times what a browser's has.

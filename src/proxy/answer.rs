@@ -11,9 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::config::limits::{FAST_READ, FAST_READER, SCARCE_READ, SLOW_READ};
 use crate::headers::hop_by_hop;
-use crate::memory::Level;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::reading::Reader;
@@ -225,12 +223,7 @@ impl Download {
     /// Has the next reads bring as much as the visitor is fast and memory there is.
     fn pace(&mut self, exchange: &Exchange, bytes: u64) {
         let Some(lease) = &mut self.lease else { return };
-        let taken = exchange.downstream.link.takes(bytes);
-        lease.reads(match exchange.downstream.worker.memory.level() {
-            Level::Calm if taken >= FAST_READER => FAST_READ,
-            Level::Calm => SLOW_READ,
-            Level::Tight | Level::Short => SCARCE_READ,
-        });
+        lease.reads(exchange.takes(bytes));
     }
 
     fn is_end_stream(&self) -> bool {

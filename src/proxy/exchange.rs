@@ -14,8 +14,10 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use crate::config::limits::{FAST_READ, FAST_READER, SCARCE_READ, SLOW_READ};
 use crate::config::model::BackendIndex;
 use crate::headers::outgoing;
+use crate::memory::Level;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::error::{Error, Failure};
 use crate::proxy::gate::Permit;
@@ -306,6 +308,17 @@ impl Exchange {
     /// So many bytes of the response's body have gone.
     pub fn sent(&mut self, bytes: u64) {
         self.bytes_out += bytes;
+    }
+
+    /// Its visitor was given so many bytes; how many of the backend's are read for it at a time, as fast as it is and
+    /// as much memory as there is.
+    pub fn takes(&self, bytes: u64) -> usize {
+        let taken = self.downstream.link.takes(bytes);
+        match self.downstream.worker.memory.level() {
+            Level::Calm if taken >= FAST_READER => FAST_READ,
+            Level::Calm => SLOW_READ,
+            Level::Tight | Level::Short => SCARCE_READ,
+        }
     }
 
     /// The response is whole.

@@ -94,6 +94,7 @@ pub async fn forward(exchange: &mut Exchange, outbound: Outbound) -> Result<Forw
         let prelude = hear(exchange, lease.version(), go_ahead.clone());
         let most = view.snapshot.config.limits.replay_size;
         let replay = may_be_lost(&lease, repeat, &request).then(|| copy_of(&request, most));
+        lease.reads(exchange.takes(0));
         let to = Besides { host: &target.host, ours: Some(&ours) };
         let failed = match send(exchange, &mut lease, request, to, target.patience, prelude).await? {
             Ok(response) => {

@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::config::limits::{BUFFER_MOST, HEAD_READ, READ_BUFFER, SLOW_READ};
+use crate::config::limits::{BUFFER_MOST, FAST_READ, HEAD_READ, HEAD_ROOM, READ_BUFFER, SLOW_READ};
 use crate::upstream::http1::body::{Body, Malformed, Next};
 use crate::upstream::http1::head::Head;
 use crate::upstream::http1::request::Besides;
@@ -37,9 +37,9 @@ pub struct Connection {
     io: UpstreamIo<Socket>,
     /// Read and not yet taken.
     read: BytesMut,
-    /// Whether its responses are larger than a first read of a head brings.
-    large: bool,
-    /// How much a read of a body brings.
+    /// Bytes of its last response: the next is read by as many.
+    usual: usize,
+    /// How much a read brings at most.
     most: usize,
     /// Fields of a response.
     fields: usize,
@@ -97,7 +97,7 @@ impl Connection {
         Self {
             io,
             read: BytesMut::new(),
-            large: false,
+            usual: 0,
             most: SLOW_READ,
             fields,
             out: Out::default(),
@@ -180,7 +180,7 @@ impl Connection {
         self.body.left().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    /// From now on a read brings at most so many bytes.
+    /// From now on until it rests a read brings at most so many bytes, at least those of a head.
     pub fn reads(&mut self, most: usize) {
         self.most = most;
     }
@@ -244,6 +244,9 @@ impl Connection {
 
     fn begin(&mut self, head: Head) -> Response<()> {
         let Head { status, version, headers, body, last } = head;
+        // What has no length is as large as what of it came with the head.
+        let length = body.left().map_or(self.read.len(), |left| usize::try_from(left).unwrap_or(FAST_READ));
+        self.usual = length.saturating_add(HEAD_ROOM);
         (self.body, self.last) = (body, last);
         let mut response = Response::new(());
         *response.status_mut() = status;
@@ -320,16 +323,18 @@ impl Connection {
     /// Reads of a head, and what of the body comes with it. While it is waited for, and for small responses, that costs
     /// no buffer but what they have.
     fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.large || !self.read.is_empty() {
-            let read = ready!(self.poll_read(cx, READ_BUFFER))?;
-            self.large = self.read.len() >= HEAD_READ;
-            return Poll::Ready(Ok(read));
+        if self.usual > HEAD_READ || !self.read.is_empty() {
+            let room = if self.read.is_empty() { self.usual.min(self.most) } else { READ_BUFFER };
+            let outcome = self.poll_read(cx, room);
+            if self.read.is_empty() {
+                self.read = BytesMut::new();
+            }
+            return outcome;
         }
         let mut room = [const { MaybeUninit::uninit() }; HEAD_READ];
         let mut buf = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         self.read = BytesMut::from(buf.filled());
-        self.large = self.read.len() == HEAD_READ;
         Poll::Ready(Ok(self.read.len()))
     }
 
