@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use super::field::trim;
+
 /// A header value read as a list. Empty items don't count; a value with an unclosed quote has no items at
 /// all.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +72,12 @@ impl<'a> Iterator for Items<'a> {
 
 /// Where the first item of `value` ends (its comma, or the end), and whether every quote in it was closed.
 fn item_end(value: &[u8]) -> (usize, bool) {
+    // Hardly an item has a quote.
+    match memchr::memchr2(b',', b'"', value) {
+        None => return (value.len(), true),
+        Some(at) if value[at] == b',' => return (at, true),
+        Some(_) => {}
+    }
     let (mut quoted, mut escaped) = (false, false);
     for (at, &byte) in value.iter().enumerate() {
         match byte {
@@ -81,14 +89,6 @@ fn item_end(value: &[u8]) -> (usize, bool) {
         }
     }
     (value.len(), !quoted)
-}
-
-/// `value` without the spaces and tabs around it.
-fn trim(value: &[u8]) -> &[u8] {
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let start = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
-    let end = value.iter().rposition(|b| !blank(b)).map_or(start, |last| last + 1);
-    &value[start..end]
 }
 
 /// Removes the quotes of an item that is quoted as a whole, and the backslash of each escaped byte in it.

@@ -6,6 +6,7 @@
 //! on a visitor's bytes, and copies only the values that it changes.
 
 pub mod authority;
+pub mod field;
 pub mod hop_by_hop;
 pub mod length;
 pub mod list;

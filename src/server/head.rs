@@ -4,10 +4,10 @@
 //! two readers could understand differently is refused.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, Method, Uri, Version};
 
 use crate::config::limits::{LINE_BESIDE_TARGET, Limits};
-use crate::headers::length;
+use crate::headers::{field, length};
 use crate::proxy::refusal::Refusal;
 use crate::server::octets::{is_control, is_token, is_usual_in_target};
 
@@ -115,20 +115,20 @@ impl Fields {
         if self.count > limits.header_count {
             return Err(Refusal::TooManyFields);
         }
-        let (name, value) = split_field(line)?;
+        // Whatever isn't one is looked at again, for what is wrong with it.
+        let Some((name, parsed, value)) = field::read(head, line) else { return Err(refusal(line)) };
+        let text = value.as_bytes();
         match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value)?,
-            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(text)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(text)?,
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(text),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.options.expects |= value.eq_ignore_ascii_case(b"100-continue");
+                self.options.expects |= text.eq_ignore_ascii_case(b"100-continue");
             }
-            2 if name.eq_ignore_ascii_case(b"te") => self.options.trailers |= lists(value, b"trailers"),
+            2 if name.eq_ignore_ascii_case(b"te") => self.options.trailers |= lists(text, b"trailers"),
             _ => {}
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| Refusal::FieldName)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
-        self.headers.append(name, value.map_err(|_| Refusal::ControlCharacter)?);
+        self.headers.append(parsed, value);
         Ok(())
     }
 
@@ -214,21 +214,18 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if form && !target.contains(&b'#') { Ok(()) } else { Err(Refusal::Target) }
 }
 
-fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+/// What is wrong with a line that is no field.
+fn refusal(line: &[u8]) -> Refusal {
     if matches!(line[0], b' ' | b'\t') {
-        return Err(Refusal::ObsFold);
+        return Refusal::ObsFold;
     }
-    let name_len = line.iter().position(|b| !is_token(*b)).ok_or(Refusal::FieldName)?;
-    let name = &line[..name_len];
-    match line[name_len] {
-        b':' if name_len > 0 => {}
-        b' ' | b'\t' if line[name_len..].contains(&b':') => return Err(Refusal::SpaceBeforeColon),
-        byte if is_control(byte) => return Err(control_refusal(byte)),
-        _ => return Err(Refusal::FieldName),
+    let name_len = line.iter().position(|b| !is_token(*b)).unwrap_or(line.len());
+    match line.get(name_len) {
+        Some(b':') if name_len > 0 => check_bytes(&line[name_len + 1..]).err().unwrap_or(Refusal::FieldName),
+        Some(b' ' | b'\t') if line[name_len..].contains(&b':') => Refusal::SpaceBeforeColon,
+        Some(&byte) if is_control(byte) => control_refusal(byte),
+        _ => Refusal::FieldName,
     }
-    let value = &line[name_len + 1..];
-    check_bytes(value)?;
-    Ok((name, value.trim_ascii()))
 }
 
 /// Nothing but HTAB, visible ASCII, space and obs-text (RFC 9110 section 5.5).
@@ -263,6 +260,8 @@ fn starts_with_ignoring_case(bytes: &[u8], start: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn verdict(head: &str) -> Result<Framing, Refusal> {
@@ -366,6 +365,18 @@ mod tests {
         ] {
             let verdict = verdict(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
             assert_eq!(verdict.is_ok(), good, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_types_take_what_the_grammar_does_and_nothing_else() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(HeaderName::from_bytes(&[byte]).is_ok(), is_token(byte), "{byte}");
+            assert_eq!(HeaderValue::from_bytes(&[byte]).is_ok(), !is_control(byte), "{byte}");
+        }
+        for text in ["A: \u{b}b", "A: b\u{c}", "A:\u{85}b", "\u{e9}: b"] {
+            let verdict = verdict(&format!("GET / HTTP/1.1\r\n{text}\r\n\r\n"));
+            assert_eq!(verdict.is_err(), !text.contains('\u{85}'), "{text:?}");
         }
     }
 

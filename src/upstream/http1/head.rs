@@ -4,9 +4,9 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 
-use crate::headers::length;
+use crate::headers::{field, length};
 use crate::upstream::http1::body::{Body, Malformed};
 
 /// What every response of a version that we read begins with.
@@ -70,7 +70,7 @@ fn read(head: &Bytes, fields: usize) -> Result<(StatusCode, Version, HeaderMap),
             break;
         }
         left -= 1;
-        let (name, value) = field(head, line).ok_or(Malformed("a field that is none"))?;
+        let (_, name, value) = field::read(head, line).ok_or(Malformed("a field that is none"))?;
         headers.append(name, value);
     }
     Ok((status, version, headers))
@@ -106,17 +106,6 @@ fn status_line(line: &[u8]) -> Option<(StatusCode, Version)> {
     Some((StatusCode::from_bytes(status).ok()?, version)).filter(|_| legible && apart)
 }
 
-/// RFC 9112 section 5: nothing between name and colon, no value over several lines. The types look at each byte.
-fn field(head: &Bytes, line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
-    let colon = memchr::memchr(b':', line)?;
-    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let value = &line[colon + 1..];
-    let begin = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !blank(byte)).map_or(begin, |last| last + 1);
-    Some((name, HeaderValue::from_maybe_shared(head.slice_ref(&value[begin..end])).ok()?))
-}
-
 /// RFC 9112 section 6.3. Two framings at once, and encodings that aren't `chunked` alone, are for whoever looks at
 /// the whole response: it refuses them.
 fn body(status: StatusCode, version: Version, headers: &HeaderMap, to_head: bool) -> Result<Body, Malformed> {
@@ -145,6 +134,7 @@ fn closes(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
     use proptest::collection;
     use proptest::prelude::*;
 
