@@ -289,9 +289,10 @@ impl Reader {
         if self.large || !self.read.is_empty() {
             self.read.reserve(if self.large { HEAD_READ + SLOW_READ } else { HEAD_READ });
             let outcome = pin!(socket.read_buf(&mut self.read)).poll(cx);
-            self.large &= outcome.is_pending() || self.read.len() > HEAD_READ;
-            if self.read.is_empty() {
-                self.read = BytesMut::new();
+            if self.large && self.read.len() <= HEAD_READ {
+                // Who isn't heard to its end may be waited for, and holds no more than it has said.
+                self.read = BytesMut::from(&self.read[..]);
+                self.large = outcome.is_pending();
             }
             return outcome;
         }
@@ -331,5 +332,43 @@ impl Reader {
         self.turn.read(outcome.as_ref().map_or(0, |read| *read));
         self.body_at = Instant::now();
         Poll::Ready(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::rc::Rc;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::server::socket::Socket;
+
+    /// A request of 8000 bytes, and then one byte of another head.
+    #[tokio::test]
+    async fn who_has_sent_much_and_waits_holds_no_more_than_it_has_said() {
+        let (mut visitor, socket) = UnixStream::pair().unwrap();
+        let (mut socket, limits) = (Stream::Clear(Socket::Unix(socket)), Limits::default());
+        let mut reader = Reader::new(BytesMut::new(), Turn::new(Rc::default()));
+        let request =
+            [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000\r\n\r\n", &[b'x'; 8000][..]].concat();
+        for number in 0..3 {
+            visitor.write_all(&request).await.unwrap();
+            let heard = poll_fn(|cx| reader.poll_head(&mut socket, &limits, cx)).await;
+            assert!(matches!(heard, Heard::Request(_)));
+            assert_eq!(reader.read.len() == 8000, number > 0, "the first is read like any other");
+            while let Some(frame) = poll_fn(|cx| reader.poll_body(&mut socket, Level::Calm, cx)).await {
+                assert!(frame.is_ok());
+            }
+            assert_eq!(reader.read.capacity(), 0);
+        }
+        visitor.write_all(b"G").await.unwrap();
+        let heard = poll_fn(|cx| match reader.poll_head(&mut socket, &limits, cx) {
+            Poll::Pending if reader.read.is_empty() => Poll::Pending,
+            heard => Poll::Ready(heard.is_ready()),
+        });
+        assert!(!heard.await && reader.read.capacity() <= HEAD_READ + 1, "{}", reader.read.capacity());
     }
 }
