@@ -1,10 +1,40 @@
-//! One line of a head as the field that it is (RFC 9112 section 5).
+//! The lines of a head, and each as the field that it is (RFC 9112 sections 2.2 and 5).
 //!
 //! The readers of requests' heads and of responses' call it. It must never take a byte that the types don't hold: names
 //! are tokens, values have no control characters but HTAB.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+
+/// The lines of a head without their ends, which may lack the CR (RFC 9112 section 2.2). A CR elsewhere is part of what
+/// it stands in, and nothing may have one.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    /// All of `head`.
+    pub fn of(head: &'a [u8]) -> Self {
+        Self { rest: head }
+    }
+
+    /// What is left.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.rest)?;
+        let line = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
 
 /// The field of a `line` of `head`, without its end: its name as it stands and as a type, and its value, which stays
 /// where it is. Nothing between name and colon, and no value over several lines.

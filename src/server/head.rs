@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::config::limits::{LINE_BESIDE_TARGET, Limits};
-use crate::headers::{field, length};
+use crate::headers::field::{self, Lines};
+use crate::headers::length;
 use crate::proxy::refusal::Refusal;
 use crate::server::octets::{is_control, is_token, is_usual_in_target};
 
@@ -61,9 +62,10 @@ pub fn read(head: &Bytes, limits: &Limits) -> Result<Head, Refusal> {
     if head.len() > limits.head_size {
         return Err(Refusal::HeadTooLarge);
     }
-    let mut lines = Lines { rest: head };
+    // That each LF follows a CR was checked when the end was searched.
+    let mut lines = Lines::of(head);
     let (method, target, version) = request_line(lines.next().ok_or(Refusal::RequestLine)?, limits)?;
-    let several = memchr::memchr_iter(b'\n', lines.rest).count().min(limits.header_count);
+    let several = memchr::memchr_iter(b'\n', lines.rest()).count().min(limits.header_count);
     let headers = HeaderMap::with_capacity(several + OURS);
     let mut fields =
         Fields { version, headers, count: 0, length: None, chunked: false, options: Options::default() };
@@ -79,22 +81,6 @@ pub fn read(head: &Bytes, limits: &Limits) -> Result<Head, Refusal> {
     // HTTP/1.0 knows nothing of it, and takes an informational response for the last (RFC 9110 section 10.1.1).
     options.expects &= version == Version::HTTP_11;
     Ok(Head { method, target, version, headers, framing, options })
-}
-
-/// The lines of a head without their CRLF. That each LF follows a CR was checked when the end was searched.
-struct Lines<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'\n', self.rest)?;
-        let line = &self.rest[..end.saturating_sub(1)];
-        self.rest = &self.rest[end + 1..];
-        Some(line)
-    }
 }
 
 /// The fields and what they say about framing, gathered line by line.

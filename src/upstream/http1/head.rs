@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Version};
 
-use crate::headers::{field, length};
+use crate::headers::field::{self, Lines};
+use crate::headers::length;
 use crate::upstream::http1::body::{Body, Malformed};
 
 /// What every response of a version that we read begins with.
@@ -58,9 +59,9 @@ fn end(bytes: &[u8]) -> Option<usize> {
 
 /// What a whole head says. Its values stay where they were read to.
 fn read(head: &Bytes, fields: usize) -> Result<(StatusCode, Version, HeaderMap), Malformed> {
-    let mut lines = Lines { rest: head };
+    let mut lines = Lines::of(head);
     let (status, version) = lines.next().and_then(status_line).ok_or(Malformed("a head that is none"))?;
-    let mut left = memchr::memchr_iter(b'\n', lines.rest).count().saturating_sub(1);
+    let mut left = memchr::memchr_iter(b'\n', lines.rest()).count().saturating_sub(1);
     if left > fields {
         return Err(Malformed("more fields than may be"));
     }
@@ -74,23 +75,6 @@ fn read(head: &Bytes, fields: usize) -> Result<(StatusCode, Version, HeaderMap),
         headers.append(name, value);
     }
     Ok((status, version, headers))
-}
-
-/// The lines of a head without their ends, which may lack the CR (RFC 9112 section 2.2). A CR elsewhere is part of what
-/// it stands in, and nothing may have one.
-struct Lines<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr(b'\n', self.rest)?;
-        let line = &self.rest[..end];
-        self.rest = &self.rest[end + 1..];
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    }
 }
 
 /// RFC 9112 section 4. Without a reason the space before it may be missing, as hyper and others take it.
