@@ -42,6 +42,8 @@ impl Router {
                 map.entry(key.clone()).or_default().add(path, route);
             }
         }
+        let named = router.exact.values_mut().chain(router.wildcards.values_mut());
+        named.chain([&mut router.any]).for_each(Paths::arrange);
         router
     }
 
@@ -101,20 +103,58 @@ pub fn duplicates<'a>(routes: impl Iterator<Item = (&'a [HostPattern], &'a PathP
     found
 }
 
-/// The routes of one host: the longest path first, then in the order of the file.
+/// The routes of one host.
 #[derive(Debug, Clone, Default)]
-struct Paths(Vec<(PathPrefix, usize)>);
+struct Paths {
+    /// The route for `/`, which has every target.
+    all: Option<usize>,
+    /// The other routes, by the text of their paths once arranged, each path once.
+    below: Vec<Below>,
+}
+
+#[derive(Debug, Clone)]
+struct Below {
+    path: PathPrefix,
+    route: usize,
+    /// The place of the longest other path that this one's text begins with.
+    shorter: Option<usize>,
+}
 
 impl Paths {
     fn add(&mut self, path: &PathPrefix, route: usize) {
-        let before = |(other, _): &(PathPrefix, usize)| other.as_str().len() >= path.as_str().len();
-        let place = self.0.partition_point(before);
-        self.0.insert(place, (path.clone(), route));
+        if path.as_str() == "/" {
+            self.all.get_or_insert(route);
+        } else {
+            self.below.push(Below { path: path.clone(), route, shorter: None });
+        }
     }
 
-    fn find(&self, path: &str) -> Option<usize> {
-        self.0.iter().find(|(prefix, _)| prefix.matches(path)).map(|&(_, route)| route)
+    /// Call it after the last `add`, before the first `find`.
+    fn arrange(&mut self) {
+        // It keeps the order of the file among equal ones.
+        self.below.sort_by(|one, other| one.path.as_str().cmp(other.path.as_str()));
+        self.below.dedup_by(|later, first| later.path == first.path);
+        for place in 1..self.below.len() {
+            let (before, rest) = self.below.split_at_mut(place);
+            let text = rest[0].path.as_str();
+            let begins = |&at: &usize| text.starts_with(before[at].path.as_str());
+            rest[0].shorter = chain(before, Some(place - 1)).find(begins);
+        }
     }
+
+    /// As many comparisons of text as the number of paths has binary digits, and one for each path that another one
+    /// continues: a path that `target` begins with sorts before it, and everything between the two begins with it too.
+    fn find(&self, target: &str) -> Option<usize> {
+        let after = self.below.partition_point(|below| below.path.as_str() <= target);
+        let longest =
+            chain(&self.below, after.checked_sub(1)).find(|&at| self.below[at].path.matches(target));
+        longest.map(|at| self.below[at].route).or(self.all)
+    }
+}
+
+/// A place and those of the paths that its text begins with, the longest first.
+fn chain(below: &[Below], from: Option<usize>) -> impl Iterator<Item = usize> {
+    std::iter::successors(from, |&at| below[at].shorter)
 }
 
 #[cfg(test)]
@@ -229,12 +269,27 @@ mod tests {
         assert_eq!(duplicates(borrowed(&routes)), expected);
     }
 
+    /// Each of 1000 and what is below it, with neighbours that sort between.
+    #[test]
+    fn of_many_paths_the_longest_wins() {
+        let texts: Vec<String> =
+            (0..1000).flat_map(|n| [format!("/a{n}"), format!("/a{n}/b"), format!("/a{n}-b")]).collect();
+        let routes: Routes = texts.iter().map(|text| (vec![], PathPrefix::parse(text).unwrap())).collect();
+        let router = Router::new(borrowed(&routes));
+        for (route, text) in texts.iter().enumerate() {
+            for below in ["", "/", "/c", "?d"] {
+                assert_eq!(router.find("", &format!("{text}{below}")), Some(route), "{text}{below}");
+            }
+            assert_ne!(router.find("", &format!("{text}x")), Some(route), "{text}x");
+        }
+    }
+
     fn some_host() -> impl Strategy<Value = String> {
         prop::collection::vec(prop_oneof!["a", "b", "A"], 1..5).prop_map(|labels| labels.join("."))
     }
 
     fn some_path() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop_oneof!["/", "/a", "/ab", "a"], 0..4)
+        prop::collection::vec(prop_oneof!["/", "/a", "/ab", "a", "-"], 0..5)
             .prop_map(|parts| format!("/{}", parts.concat()))
     }
 
@@ -243,7 +298,7 @@ mod tests {
             HostPattern::parse(&if wild { format!("*.{host}") } else { host }).unwrap()
         });
         let path = some_path().prop_map(|path| PathPrefix::parse(&path).unwrap());
-        prop::collection::vec((prop::collection::vec(host, 0..3), path), 0..12)
+        prop::collection::vec((prop::collection::vec(host, 0..3), path), 0..24)
     }
 
     proptest! {
