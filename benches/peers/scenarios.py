@@ -17,7 +17,7 @@ from machine import CORES, LOAD_CORE, PROXY_CORE, DidNotStart, busy, used
 
 HERE = Path(__file__).resolve().parent
 KIB, MIB = 1024, 1024 * 1024
-SETTLE, SETTLED = 15.0, 1.5
+IDLE, SETTLE, SETTLED = 6.0, 15.0, 1.5
 STARTS = 3
 OPEN_RATE = 2000
 
@@ -134,6 +134,8 @@ def idle(bench, proxy, scenario):
         with Held(server.port, 100, kind, bench.loader.env):
             before = settled(server)
             with Held(server.port, count, kind, bench.loader.env) as held:
+                # Crossfade parks those that are silent for five seconds.
+                time.sleep(IDLE)
                 after = settled(server)
                 closed = held.closed()
         if closed:

@@ -275,6 +275,13 @@ pub const EVENT_QUEUE: usize = 1024;
 pub const EVENT_CLOSE: Duration = Duration::from_secs(1);
 /// From a connection's first byte to the end of its TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// A connection of HTTP/1 in the clear that has been silent for so long is a socket and no task any more, until its next
+/// byte: who loads a page has come again before. The sixteenth part of `keep_alive` where that is less.
+pub const PARKED_AFTER: Duration = Duration::from_secs(5);
+/// Those are looked through this often, for those whose time is over.
+pub const PARKED_SWEEP: Duration = Duration::from_millis(500);
+/// So many of them are woken at a time.
+pub const PARKED_WOKEN: usize = 64;
 /// Pause of an accept loop after an error such as no descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Descriptors of so many are kept for metrics, health, the admin API, lookups and files: a part of the machine's …

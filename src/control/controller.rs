@@ -14,20 +14,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::Config;
-use crate::config::limits::{HISTORY, HISTORY_CHANGES, SEEN_WITHIN};
+use crate::config::limits::SEEN_WITHIN;
 use crate::config::model::{AccessLog, Server};
 use crate::control::command::{
     Applied, Asked, Command, Driver, Outcome, Refused, RefusedReason, Source, Steer, Verb,
 };
 use crate::control::handover::{Upgrades, over};
 use crate::control::inbox::Inbox;
-use crate::control::journal::{Entry, Journal, Kept};
+use crate::control::journal::{Journal, Kept};
 use crate::control::names::resolve_new;
 use crate::control::origin::Origin;
 use crate::control::overrides::{Overrides, changes};
 use crate::control::readiness::of_stable;
 use crate::control::record::{Change, Record};
-use crate::control::shown::{described, routes};
+use crate::control::shown::described;
 use crate::control::status::{FileText, Statuses};
 use crate::control::steering::Standing;
 use crate::control::text;
@@ -46,9 +46,9 @@ pub struct Controller {
     pub(super) outlets: Outlets,
     /// What sockets, threads, the access log and the journal were made from at start.
     started_with: (Server, AccessLog, Option<PathBuf>),
-    file: Option<Arc<FileText>>,
+    pub(super) file: Option<Arc<FileText>>,
     /// What the file says.
-    config: Config,
+    pub(super) config: Config,
     /// What commands have laid on it.
     pub(super) overrides: Overrides,
     pub(super) history: Arc<VecDeque<Arc<Record>>>,
@@ -56,7 +56,7 @@ pub struct Controller {
     /// The bytes that came last, and what came of them; nothing where the file couldn't be read since.
     seen: Option<(Vec<u8>, Outcome)>,
     /// What the last change waits for before it counts as kept.
-    keeping: Option<Keeping>,
+    pub(super) keeping: Option<Keeping>,
     /// What comes of an upgrade that was asked for last.
     pub(super) upgrading: Option<oneshot::Receiver<Outcome>>,
     /// Another process has everything.
@@ -134,8 +134,7 @@ impl Controller {
         tell_lifted(revision, &lifted);
         this.tell_in_force();
         let way = if follows.is_some() { "upgrade" } else { "start" };
-        let record = this.record(&Origin::of(way, way.to_owned()), Vec::new());
-        this.remember(record);
+        this.remember(&Origin::of(way, way.to_owned()), Vec::new());
         this.keeping.take().map(tokio::spawn);
         Ok(this)
     }
@@ -252,6 +251,7 @@ impl Controller {
         (self.config, self.overrides) = (config, overrides);
         let (source, revision) = (origin.via, snapshot.revision);
         let (routes, backends) = (snapshot.routes.len(), snapshot.backends.len());
+        self.count(&snapshot);
         let mut outcome = self.go_live(snapshot, &origin, changes).await;
         Event::from(ConfigEvent::Applied { revision, source, routes, backends }).log();
         tell_lifted(revision, &lifted);
@@ -318,8 +318,10 @@ impl Controller {
         }
         let routes = overrides.laid_on(&self.config).routes;
         self.overrides = overrides;
-        let snapshot = self.published().current().steered(routes, self.revision + 1);
-        let outcome = self.go_live(Arc::new(snapshot), origin, changes).await;
+        let snapshot = Arc::new(self.published().current().steered(routes, self.revision + 1));
+        // There is no new series, so counting can wait: nothing stands before a rollback.
+        let outcome = self.go_live(Arc::clone(&snapshot), origin, changes).await;
+        self.count(&snapshot);
         let (revision, actor, command) = (self.revision, &origin.actor, &origin.command);
         let reason = origin.reason.as_deref();
         Event::from(ConfigEvent::Steered { revision, actor, command, reason }).log();
@@ -353,47 +355,17 @@ impl Controller {
         changes: Vec<Change>,
     ) -> Outcome {
         self.revision = snapshot.revision;
-        self.count(&snapshot);
         self.publisher.publish(snapshot);
         self.registry.alarm().notify_one();
         let mut notes = Vec::new();
         if !self.publisher.seen(SEEN_WITHIN).await {
             notes.push("a worker is busy: its next request is the first to see the change".to_owned());
         }
-        let record = self.record(origin, changes.clone());
-        self.remember(record);
+        self.remember(origin, changes.clone());
         if self.outlets.journal.is_none() {
             notes.push("it is live, but not kept: there is no `[state] dir`".to_owned());
         }
         Outcome::Live(Applied { revision: self.revision, dry_run: false, changes, notes, kept: false })
-    }
-
-    fn record(&self, origin: &Origin, changes: Vec<Change>) -> Record {
-        let Origin { actor, via, command, reason, undoes } = origin.clone();
-        let at = jiff::Timestamp::now().to_string();
-        Record { revision: self.revision, at, actor, via: via.to_owned(), command, reason, changes, undoes }
-    }
-
-    /// Puts a record into history and status, and on its way to the journal, where there is one.
-    fn remember(&mut self, record: Record) {
-        let record = Arc::new(record);
-        let history = Arc::make_mut(&mut self.history);
-        history.push_back(Arc::clone(&record));
-        // Of a thousand routes changed at once, each is a change.
-        let mut changes: usize = history.iter().map(|record| record.changes.len()).sum();
-        while history.len() > HISTORY || changes > HISTORY_CHANGES && history.len() > 1 {
-            changes -= history.pop_front().map_or(0, |oldest| oldest.changes.len());
-        }
-        let routes = routes(&self.config, &self.overrides);
-        self.outlets.statuses.send_modify(|status| {
-            status.revision = self.revision;
-            status.history = Arc::clone(&self.history);
-            status.routes = routes;
-            status.file.clone_from(&self.file);
-        });
-        let Some(journal) = &self.outlets.journal else { return };
-        let entry = Entry { record: (*record).clone(), overrides: self.overrides.clone() };
-        self.keeping = Some(Box::pin(journal.keep(&entry)));
     }
 
     pub(super) fn answer(&self, changes: Vec<Change>, notes: Vec<String>, dry_run: bool) -> Outcome {
@@ -418,8 +390,8 @@ impl Controller {
         self.outlets.metrics.certificates(&self.registry.store().expiries());
     }
 
-    /// Brings the series in line with what is about to be published.
-    fn count(&self, snapshot: &Snapshot) {
+    /// Brings the series in line with what is, or is about to be, published.
+    pub(super) fn count(&self, snapshot: &Snapshot) {
         let shares = snapshot.shares().map(|(route, backend, weight_ratio)| Share {
             route: route.name.as_str(),
             backend: backend.as_str(),

@@ -118,7 +118,9 @@ impl Controller {
         let current = self.published().current();
         let snapshot = current.steered(current.config.routes.clone(), revision + 1);
         let origin = Origin::of("upgrade", "upgrade".to_owned());
-        self.go_live(Arc::new(snapshot), &origin, Vec::new()).await;
+        let snapshot = Arc::new(snapshot);
+        self.go_live(Arc::clone(&snapshot), &origin, Vec::new()).await;
+        self.count(&snapshot);
     }
 }
 

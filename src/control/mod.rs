@@ -14,6 +14,7 @@ mod origin;
 pub mod overrides;
 mod readiness;
 pub mod record;
+mod remembering;
 mod shown;
 pub mod status;
 pub mod steering;

@@ -3,7 +3,7 @@
 //! `server::connection` makes one per connection. It must never change with a request: what does is the
 //! exchange's.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use http::HeaderValue;
@@ -33,14 +33,8 @@ pub struct Downstream {
 
 impl Downstream {
     /// A connection from `peer` to our address `local`.
-    pub fn new(
-        worker: Rc<Worker>,
-        link: Rc<Link>,
-        peer: SocketAddr,
-        local: SocketAddr,
-        scheme: Scheme,
-    ) -> Self {
-        let address = peer.ip().to_canonical();
+    pub fn new(worker: Rc<Worker>, link: Rc<Link>, peer: IpAddr, local: SocketAddr, scheme: Scheme) -> Self {
+        let address = peer.to_canonical();
         Self {
             worker,
             link,

@@ -41,6 +41,11 @@ impl Link {
         }
     }
 
+    /// Of a connection that has been used, and idle since then.
+    pub fn idle(since: Instant) -> Self {
+        Self { used: Cell::new(true), ..Self::new(since) }
+    }
+
     /// Whether no request has come yet.
     pub fn is_unused(&self) -> bool {
         !self.used.get()

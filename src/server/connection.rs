@@ -21,12 +21,13 @@ use crate::proxy::refusal::Refusal;
 use crate::proxy::view::Bounds;
 use crate::proxy::worker::Worker;
 use crate::server::drain::Closing;
+use crate::server::http1::parked::Parked;
 use crate::server::opening::{Manner, Opened, Spoken, open};
 use crate::server::socket::Socket;
 use crate::server::{http1, http2};
 use crate::telemetry::metrics::RefusedConnection;
 
-/// Serves the connection to its end. What it needs at each time is in a box: an idle connection's task is as large as
+/// Serves the connection to its end, or until it is to be parked. What it needs at each time is in a box: an idle connection's task is as large as
 /// the largest of what it awaits in place.
 pub async fn serve(
     worker: Rc<Worker>,
@@ -34,18 +35,28 @@ pub async fn serve(
     peer: SocketAddr,
     manner: Manner,
     closing: Rc<Closing>,
-) {
-    let serving = Box::pin(ready(Rc::clone(&worker), socket, peer, manner, closing)).await;
-    let Some(serving) = serving else { return };
-    if let Err(error) = serving.await {
+) -> Option<Parked> {
+    let serving = Box::pin(ready(Rc::clone(&worker), socket, peer, manner, closing)).await?;
+    ended(&worker, serving.await)
+}
+
+/// Serves one again that was parked.
+pub async fn resume(worker: Rc<Worker>, parked: Parked, closing: Rc<Closing>) -> Option<Parked> {
+    let serving = parked.wake(Rc::clone(&worker), closing).ok()?;
+    ended(&worker, serving.await)
+}
+
+fn ended(worker: &Worker, outcome: io::Result<Option<Parked>>) -> Option<Parked> {
+    outcome.unwrap_or_else(|error| {
         if error.kind() == io::ErrorKind::TimedOut {
             worker.metrics.rejected(Refusal::SlowReader.reason());
         }
-        tracing::debug!(%peer, %error, "connection ended");
-    }
+        tracing::debug!(%error, "connection ended");
+        None
+    })
 }
 
-type Serving = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+type Serving = Pin<Box<dyn Future<Output = io::Result<Option<Parked>>>>>;
 
 /// A connection that has begun to speak, ready to be served.
 async fn ready(
@@ -61,7 +72,7 @@ async fn ready(
     let bounds = Rc::clone(&worker.view().bounds);
     let link = Rc::new(Link::new(Instant::now()));
     let scheme = if manner.tls { Scheme::Https } else { Scheme::Http };
-    let downstream = Downstream::new(Rc::clone(&worker), link, peer, local, scheme);
+    let downstream = Downstream::new(Rc::clone(&worker), link, peer.ip(), local, scheme);
     Some(match spoken {
         Spoken::Http1(stream, read) => Box::pin(http1::connection(stream, read, downstream, bounds, closing)),
         Spoken::Http2(socket) => Box::pin(framed(socket, downstream, bounds, closing)),
@@ -75,11 +86,11 @@ async fn framed<S>(
     downstream: Downstream,
     bounds: Rc<Bounds>,
     closing: Rc<Closing>,
-) -> io::Result<()>
+) -> io::Result<Option<Parked>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    http2::serve(socket, downstream, &bounds, closing).await.map_err(|error| {
+    http2::serve(socket, downstream, &bounds, closing).await.map(|()| None).map_err(|error| {
         let of_frames = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
         let kind = of_frames.and_then(h2::Error::get_io).map(io::Error::kind);
         io::Error::new(kind.unwrap_or(io::ErrorKind::Other), error)

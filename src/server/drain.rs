@@ -170,7 +170,12 @@ pub struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.closing.waiting.borrow_mut().remove(&self.place);
+        let mut waiting = self.closing.waiting.borrow_mut();
+        waiting.remove(&self.place);
+        // Those who are silent for a while leave by the thousand.
+        if waiting.len() < waiting.capacity() / 8 {
+            waiting.shrink_to_fit();
+        }
     }
 }
 

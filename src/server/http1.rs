@@ -26,6 +26,7 @@ use crate::proxy::view::Bounds;
 use crate::server::drain::Closing;
 use crate::server::head::{Head, Options};
 use crate::server::http1::content::OnWire;
+use crate::server::http1::parked::Parked;
 use crate::server::http1::reading::{Heard, Rest};
 use crate::server::http1::response::{To, begin};
 use crate::server::http1::wire::Wire;
@@ -35,6 +36,7 @@ use crate::upstream::content::Content;
 use crate::upstream::out::{Framing, put};
 
 pub mod content;
+pub mod parked;
 pub mod reading;
 pub mod response;
 pub mod wire;
@@ -50,17 +52,17 @@ pub fn connection(
     downstream: Downstream,
     bounds: Rc<Bounds>,
     closing: Rc<Closing>,
-) -> impl Future<Output = io::Result<()>> {
+) -> impl Future<Output = io::Result<Option<Parked>>> {
     let (worker, link) = (Rc::clone(&downstream.worker), Rc::clone(&downstream.link));
     let wire = Rc::new(RefCell::new(Wire::new(socket, read, worker, link, bounds)));
     serve(wire, Rc::new(downstream), closing)
 }
 
-/// Serves the connection to its end. Its future is as large as its arguments: one is held for each idle connection.
+/// Serves the connection to its end, or until it has been silent for a while. Its future is as large as its arguments: one is held for each idle connection.
 ///
 /// # Errors
 /// When the visitor's socket broke, or it took too long with what was written to it.
-async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -> io::Result<()> {
+async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -> io::Result<Option<Parked>> {
     let mut waiting = None;
     loop {
         let mut asked = false;
@@ -77,6 +79,7 @@ async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -
             Heard::Request(head) => request(head, &wire),
             Heard::Refused(refusal) => refused(refusal),
             Heard::Gone | Heard::Silent => break,
+            Heard::Parks(since) => return Ok(wire.borrow_mut().park(&downstream, since)),
         };
         // In a box, which a connection has while it has something in flight.
         match Box::pin(exchange(&wire, &downstream, asked)).await {
@@ -84,14 +87,14 @@ async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -
             Outcome::Ends => break,
             Outcome::Breaks { outcome, cuts } => {
                 wire.borrow_mut().ends(cuts);
-                return outcome;
+                return outcome.map(|()| None);
             }
             Outcome::Switches(tunnel) => {
                 let taken = wire.borrow_mut().take();
-                let Some((socket, early)) = taken else { return Ok(()) };
+                let Some((socket, early)) = taken else { return Ok(None) };
                 // Whoever is woken by the drain is this task.
                 Box::pin(tunnel.run(socket, early, || closing.leaves())).await;
-                return Ok(());
+                return Ok(None);
             }
         }
     }
@@ -99,7 +102,7 @@ async fn serve(wire: Shared, downstream: Rc<Downstream>, closing: Rc<Closing>) -
     let mut closing = None;
     poll_fn(|cx| wire.borrow_mut().poll_close(&mut closing, cx)).await;
     wire.borrow_mut().ends(false);
-    Ok(())
+    Ok(None)
 }
 
 /// What comes of the connection after an exchange.

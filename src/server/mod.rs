@@ -18,6 +18,7 @@ pub mod http2;
 pub mod listener;
 pub mod octets;
 pub mod opening;
+pub mod parking;
 pub mod proxy_protocol;
 pub mod socket;
 pub mod turns;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdTcp};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use crate::upstream::unsent::bound_unsent;
 /// What stands for both ends of a unix socket: only this machine reaches it.
 pub const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// One that no runtime has yet, non-blocking: on its way from one worker to another.
+/// One that no runtime has, non-blocking: on its way from one worker to another, or silent for a while.
 #[derive(Debug)]
 pub enum Idle {
     /// Of TCP.
@@ -42,6 +43,15 @@ impl Idle {
     }
 }
 
+impl AsFd for Idle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// One that can be read and written.
 #[derive(Debug)]
 pub enum Socket {
@@ -58,6 +68,17 @@ impl From<TcpStream> for Socket {
 }
 
 impl Socket {
+    /// Takes it from this thread's runtime.
+    ///
+    /// # Errors
+    /// When the runtime doesn't let it go; the connection is closed then.
+    pub fn rest(self) -> io::Result<Idle> {
+        match self {
+            Self::Tcp(socket, _) => socket.into_std().map(Idle::Tcp),
+            Self::Unix(socket) => socket.into_std().map(Idle::Unix),
+        }
+    }
+
     /// Our own end's address.
     ///
     /// # Errors
@@ -176,6 +197,19 @@ impl Stream {
         match self {
             Self::Clear(socket) => socket.poll_readable(cx),
             Self::Tls(stream) => stream.get_ref().0.inner().poll_readable(cx),
+        }
+    }
+
+    /// Whether its socket may leave the runtime and come back: a session of TLS stays with its own.
+    pub fn can_rest(&self) -> bool {
+        cfg!(target_os = "linux") && matches!(self, Self::Clear(_))
+    }
+
+    /// Its bare socket, where it can.
+    pub fn rest(self) -> Option<Idle> {
+        match self {
+            Self::Clear(socket) => socket.rest().ok(),
+            Self::Tls(_) => None,
         }
     }
 

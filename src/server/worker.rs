@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
@@ -12,19 +13,21 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::config::limits::{ACCESS_LOG_AGE, POOL_SWEEP};
+use crate::config::limits::{ACCESS_LOG_AGE, PARKED_SWEEP, POOL_SWEEP};
 use crate::memory::{Level, Pressure};
 use crate::proxy::worker::Worker;
 use crate::server::accept::accept;
-use crate::server::balance::{Accepted, Balance};
+use crate::server::balance::{Accepted, Balance, Seat};
 use crate::server::connection;
 use crate::server::drain::{Closing, Draining, Phase};
+use crate::server::http1::parked::Parked;
 use crate::server::listener::Listener;
 use crate::server::opening::Manner;
+use crate::server::parking::{Parking, Watch};
 use crate::snapshot::publish::{Attendance, Published};
 use crate::telemetry::access_log::{Buffer, Sink};
 use crate::telemetry::events::Event;
-use crate::telemetry::metrics::{Connections, Metrics};
+use crate::telemetry::metrics::{Connections, Metrics, OpenConnection};
 use crate::tls::challenges::Challenges;
 
 /// Everything a worker starts with.
@@ -56,18 +59,34 @@ pub struct Seed {
     pub draining: Draining,
 }
 
+/// A connection that has been silent for a while, and its place among the worker's.
+#[derive(Debug)]
+struct Kept {
+    parked: Parked,
+    place: Place,
+}
+
+impl AsFd for Kept {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.parked.as_fd()
+    }
+}
+
 /// Starts a worker's thread. It ends with the drain; the handle gives the number of connections cut off.
 ///
 /// # Errors
 /// When the machine has no thread or descriptor left.
 pub fn start(seed: Seed) -> io::Result<JoinHandle<usize>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let watch = Watch::new()?;
+    drop(entered);
     std::thread::Builder::new()
         .name(format!("worker-{}", seed.index))
-        .spawn(move || LocalSet::new().block_on(&runtime, run(seed)))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(seed, watch)))
 }
 
-async fn run(seed: Seed) -> usize {
+async fn run(seed: Seed, watch: Watch) -> usize {
     let Seed {
         index,
         workers,
@@ -95,6 +114,7 @@ async fn run(seed: Seed) -> usize {
         manners,
         open: Rc::clone(&open),
         closing: Rc::default(),
+        parking: Parking::new(watch),
     });
 
     for (place, listener) in listeners.into_iter().enumerate() {
@@ -106,7 +126,7 @@ async fn run(seed: Seed) -> usize {
             Rc::clone(&worker),
             balance.clone(),
             draining.clone(),
-            move |accepted| room.admit(accepted),
+            move |accepted| Room::admit(&room, accepted),
         );
         tokio::task::spawn_local(async move {
             accepting.await;
@@ -114,10 +134,11 @@ async fn run(seed: Seed) -> usize {
         });
     }
     tokio::task::spawn_local(take_handed(handed, Rc::clone(&room), draining.clone()));
-    tokio::task::spawn_local(close(Rc::clone(&room.closing), draining.clone()));
+    tokio::task::spawn_local(close(Rc::clone(&room), draining.clone()));
+    tokio::task::spawn_local(wake(Rc::clone(&room)));
     tokio::task::spawn_local(attend(attendance, Rc::clone(&worker)));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
-    tokio::task::spawn_local(relieve(Rc::clone(&worker), Rc::clone(&room.closing)));
+    tokio::task::spawn_local(relieve(Rc::clone(&room)));
     tokio::task::spawn_local(flush(Rc::clone(&worker)));
     let lane = Rc::clone(&worker.lane);
     tokio::task::spawn_local(async move { lane.run().await });
@@ -140,25 +161,67 @@ struct Room {
     manners: Vec<Manner>,
     open: Rc<Open>,
     closing: Rc<Closing>,
+    parking: Parking<Kept>,
 }
 
 impl Room {
-    fn admit(&self, accepted: Accepted) {
+    fn admit(self: &Rc<Self>, accepted: Accepted) {
         let Accepted { socket, peer, listener, seat } = accepted;
         let Ok(socket) = socket.wake() else { return };
-        let counted = self.counts[listener].open();
-        let held = self.open.hold();
-        let witness = Witness(Rc::clone(&self.worker));
+        let place = Place {
+            _counted: self.counts[listener].open(),
+            _held: self.open.hold(),
+            _seat: seat,
+            _witness: Witness(Rc::clone(&self.worker)),
+        };
         let (worker, closing) = (Rc::clone(&self.worker), Rc::clone(&self.closing));
-        let serving = connection::serve(worker, socket, peer, self.manners[listener], closing);
+        self.serve(connection::serve(worker, socket, peer, self.manners[listener], closing), place);
+    }
+
+    fn resume(self: &Rc<Self>, kept: Kept) {
+        let (worker, closing) = (Rc::clone(&self.worker), Rc::clone(&self.closing));
+        self.serve(connection::resume(worker, kept.parked, closing), kept.place);
+    }
+
+    fn serve(self: &Rc<Self>, serving: impl Future<Output = Option<Parked>> + 'static, place: Place) {
+        let room = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            serving.await;
-            drop((witness, counted, held, seat));
+            let parked = serving.await;
+            let kept = parked.and_then(|parked| room.parking.park(Kept { parked, place }).err());
+            // Whom the kernel can't watch stays the runtime's.
+            kept.into_iter().for_each(|kept| room.resume(kept));
         });
+    }
+
+    /// Closes those whose time is over, or whose next request would be refused.
+    fn sweep(&self) {
+        let (now, short) = (Instant::now(), self.worker.memory.level() == Level::Short);
+        self.parking.close(|kept| short || kept.parked.due() <= now);
+    }
+
+    /// Closes all that are silent.
+    fn clear(self: &Rc<Self>) {
+        loop {
+            let woken = self.parking.woken_now();
+            if woken.is_empty() {
+                return self.parking.close(|_| true);
+            }
+            woken.into_iter().for_each(|kept| self.resume(kept));
+        }
     }
 }
 
+/// What a connection holds from its first byte to its last.
+#[derive(Debug)]
+struct Place {
+    _counted: OpenConnection,
+    _held: Held,
+    _seat: Seat,
+    _witness: Witness,
+}
+
 /// Counts a panic that ends a connection or a stream; the runtime keeps it from ending more.
+#[derive(Debug)]
 pub(super) struct Witness(pub(super) Rc<Worker>);
 
 impl Drop for Witness {
@@ -208,7 +271,7 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
     loop {
         tokio::select! {
             accepted = handed.recv() => {
-                accepted.into_iter().for_each(|accepted| room.admit(accepted));
+                accepted.into_iter().for_each(|accepted| Room::admit(&room, accepted));
                 // As in `accept`.
                 tokio::task::yield_now().await;
             }
@@ -217,14 +280,30 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
     }
     handed.close();
     while let Some(accepted) = handed.recv().await {
-        room.admit(accepted);
+        Room::admit(&room, accepted);
     }
 }
 
-async fn close(closing: Rc<Closing>, mut draining: Draining) {
+/// Has those served again of which a byte has come.
+async fn wake(room: Rc<Room>) {
+    let mut sweep = tokio::time::interval(PARKED_SWEEP);
+    loop {
+        tokio::select! {
+            woken = room.parking.woken() => woken.into_iter().for_each(|kept| room.resume(kept)),
+            _ = sweep.tick() => room.sweep(),
+        }
+        // As in `accept`.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn close(room: Rc<Room>, mut draining: Draining) {
     for phase in [Phase::Moving, Phase::Closing, Phase::Leaving] {
         draining.reached(phase).await;
-        closing.reach(phase);
+        room.closing.reach(phase);
+        if phase == Phase::Closing {
+            room.clear();
+        }
     }
 }
 
@@ -246,14 +325,15 @@ async fn sweep(worker: Rc<Worker>) {
 
 /// Gives back what is only kept for later when memory grows scarce, and has every connection look with each change
 /// whether it may stay, or may read on.
-async fn relieve(worker: Rc<Worker>, closing: Rc<Closing>) {
-    let mut memory = worker.memory.clone();
+async fn relieve(room: Rc<Room>) {
+    let mut memory = room.worker.memory.clone();
     loop {
         memory.changed().await;
         if memory.level() != Level::Calm {
-            worker.sweep(Instant::now());
+            room.worker.sweep(Instant::now());
+            room.sweep();
         }
-        closing.look();
+        room.closing.look();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kit::{Backend, Config, Proxy, Visitor, ok, pause};
+use crate::kit::{Backend, Config, Proxy, Visitor, ok, pause, wait_until};
 
 /// A connection that had waited for one long answer was never closed again, whatever `keep_alive` said.
 #[test]
@@ -88,4 +88,64 @@ fn an_empty_line_to_a_connection_at_rest_is_nothing() {
     visitor.send("\r\n");
     assert!(visitor.is_silent_for(Duration::from_millis(900)));
     assert_eq!(visitor.get("/").text(), "hello");
+}
+
+/// How many of the proxy's connections are a socket alone: its workers' lists of those ask for readiness by level, by
+/// which they differ from the runtime's (proc_pid_fdinfo(5)).
+fn parked(proxy: &Proxy) -> usize {
+    let of_each = std::fs::read_dir(format!("/proc/{}/fdinfo", proxy.pid())).expect("it runs");
+    let texts = of_each.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+    texts.map(|text| text.matches("events:     2019 ").count()).sum()
+}
+
+#[test]
+fn who_was_silent_for_a_while_is_served_as_before() {
+    let backend = Backend::answering(ok("here"));
+    let proxy = Proxy::start(&Config::of(&backend).section("[timeouts]\nkeep_alive = \"4s\""));
+    let mut visitor = proxy.visit();
+    for (first, second) in
+        [("GET / HTTP/1.1\r\nHost: a\r\n", "\r\n"), ("G", "ET / HTTP/1.1\r\nHost: a\r\n\r\n")]
+    {
+        assert_eq!(visitor.get("/").text(), "here");
+        wait_until("it is parked", || parked(&proxy) == 1);
+        visitor.send(first);
+        wait_until("it is heard", || parked(&proxy) == 0);
+        visitor.send(second);
+        assert_eq!(visitor.response().text(), "here");
+    }
+    assert_eq!(backend.seen().len(), 4);
+    wait_until("it is parked", || parked(&proxy) == 1);
+    proxy.wait_for_metric("crossfade_connections_open", &[], 1.0);
+    drop(visitor);
+    proxy.wait_for_metric("crossfade_connections_open", &[], 0.0);
+}
+
+#[test]
+fn who_is_silent_for_too_long_is_closed_when_parked_too() {
+    let backend = Backend::answering(ok("here"));
+    let proxy = Proxy::start(&Config::of(&backend).section("[timeouts]\nkeep_alive = \"1600ms\""));
+    let mut visitors: Vec<_> = (0..20).map(|_| proxy.visit()).collect();
+    visitors.iter_mut().for_each(|visitor| assert!(visitor.get("/").whole));
+    let began = Instant::now();
+    wait_until("all are parked", || parked(&proxy) == 20);
+    assert!(visitors.iter_mut().all(Visitor::is_closed_cleanly));
+    let took = began.elapsed();
+    assert!((Duration::from_millis(1200)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    proxy.wait_for_metric("crossfade_connections_open", &[], 0.0);
+}
+
+/// Its head came just before all who are silent are closed.
+#[test]
+fn a_drain_closes_those_who_are_parked_and_answers_who_has_asked() {
+    let backend = Backend::answering(ok("here"));
+    let timeouts = "[timeouts]\nkeep_alive = \"16s\"";
+    let mut proxy = Proxy::start(&Config::of(&backend).section(timeouts));
+    let (mut silent, mut asks) = (proxy.visit(), proxy.visit());
+    assert!(silent.get("/").whole && asks.get("/").whole);
+    wait_until("both are parked", || parked(&proxy) == 2);
+    proxy.signal("TERM");
+    proxy.wait_for_event("drain.started");
+    assert_eq!(asks.get("/").field("connection"), Some("close"));
+    assert!(asks.is_closed_cleanly() && silent.is_closed_cleanly());
+    assert_eq!(proxy.exit_code(), 0);
 }

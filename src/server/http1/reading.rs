@@ -57,6 +57,8 @@ pub enum Heard {
     Gone,
     /// Nothing, and the process is to end.
     Silent,
+    /// Nothing for a while, since then.
+    Parks(Instant),
 }
 
 /// Why no more of a body is to be had.

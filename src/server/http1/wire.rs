@@ -15,13 +15,15 @@ use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::config::limits::{LINGER, LINGER_BYTES, MEMORY_PATIENCE_LEAST};
+use crate::config::limits::{LINGER, LINGER_BYTES, MEMORY_PATIENCE_LEAST, PARKED_AFTER, PARKED_SWEEP};
 use crate::memory::Level;
+use crate::proxy::downstream::Downstream;
 use crate::proxy::lane::Turn;
 use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::view::Bounds;
 use crate::proxy::worker::Worker;
+use crate::server::http1::parked::Parked;
 use crate::server::http1::reading::{Break, Heard, Reader, Rest};
 use crate::server::http1::writing::Writer;
 use crate::server::socket::Stream;
@@ -49,6 +51,8 @@ pub struct Wire {
     /// Whether the connection's task waits for the body's end.
     waits: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// When its socket came to this thread's runtime.
+    woken: Instant,
     /// How fast a visitor takes what it had to be waited for with.
     pace: Option<Box<Pace>>,
     /// When a response was taken that the visitor was waited for.
@@ -79,6 +83,7 @@ impl Wire {
             held: false,
             waits: false,
             timer: None,
+            woken: Instant::now(),
             pace: None,
             taken_at: None,
             task: None,
@@ -90,6 +95,7 @@ impl Wire {
     pub fn poll_request(&mut self, closing: bool, cx: &mut Context<'_>) -> Poll<Heard> {
         self.task.get_or_insert_with(|| cx.waker().clone());
         let Some(socket) = &mut self.socket else { return Poll::Ready(Heard::Gone) };
+        let can_park = socket.can_rest() && !self.link.is_unused();
         let heard = self.reader.poll_head(socket, &self.bounds.limits, cx);
         if heard.is_ready() {
             self.taken_at = None;
@@ -100,14 +106,24 @@ impl Wire {
         let (due, begun) = match self.reader.head_since() {
             Some(since) => (since + timeouts.request_head, true),
             None if self.link.is_unused() => (since + timeouts.request_head, false),
-            None => (since + timeouts.keep_alive, false),
+            // Of what has woken it the runtime hears only after a first look.
+            None => ((since + timeouts.keep_alive).max(self.woken + PARKED_SWEEP), false),
         };
         if !begun && closing {
             return Poll::Ready(Heard::Silent);
         }
         // Its next request would be refused, and what it holds is wanting.
-        if !begun && self.worker.memory.level() == Level::Short && since.elapsed() >= MEMORY_PATIENCE_LEAST {
+        if !begun
+            && self.worker.memory.level() == Level::Short
+            && since.max(self.woken).elapsed() >= MEMORY_PATIENCE_LEAST
+        {
             return Poll::Ready(Heard::Gone);
+        }
+        if can_park && !begun {
+            let parks = since.max(self.woken) + PARKED_AFTER.min(timeouts.keep_alive / 16);
+            if parks < due {
+                return self.poll_due(parks, cx).map(|()| Heard::Parks(since));
+            }
         }
         ready!(self.poll_due(due, cx));
         Poll::Ready(if begun { self.reader.refuse(Refusal::HeadTimeout) } else { Heard::Gone })
@@ -299,6 +315,12 @@ impl Wire {
         Some((socket, self.reader.take_rest()))
     }
 
+    /// Its socket without the rest, which its next byte brings back.
+    pub fn park(&mut self, downstream: &Downstream, since: Instant) -> Option<Parked> {
+        let (socket, _nothing) = self.take()?;
+        Parked::of(socket, downstream, Rc::clone(&self.bounds), since)
+    }
+
     /// Memory is no longer short: who reads the body in another task isn't woken by that.
     fn resume(&mut self) {
         if self.held && self.worker.memory.level() != Level::Short {
@@ -316,19 +338,19 @@ impl Wire {
     }
 
     /// Ready at `due`. The timer of an earlier wait is left standing where it fires sooner: a busy connection never
-    /// resets it.
+    /// resets it, nor asks it, since it wakes the connection's task, whose every wait this is.
     fn poll_due(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if timer.deadline() > due {
-            timer.as_mut().reset(due);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
+        if let Some(timer) = &mut self.timer {
+            if !timer.is_elapsed() && timer.deadline() <= due {
+                return Poll::Pending;
+            }
             if Instant::now() >= due {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(due);
         }
-        Poll::Pending
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        timer.as_mut().poll(cx)
     }
 }
 
