@@ -54,7 +54,13 @@ impl Stage {
 
     fn with(commands: Commands) -> Self {
         let metrics = Metrics::new("1.2.3", Reasons::default());
-        let share = |backend, weight_ratio| Share { route: "web", backend, weight_ratio, mode: "open" };
+        let share = |backend, weight_ratio| Share {
+            route: "web",
+            backend,
+            weight_ratio,
+            is_stable: backend == "heroku",
+            mode: "open",
+        };
         metrics.reconcile(&[share("fly", 0.05), share("heroku", 0.95)]);
         let (readings, sampler) = Readings::new(metrics.clone());
         let (statuses, status) = watch::channel(control_status());

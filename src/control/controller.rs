@@ -392,13 +392,7 @@ impl Controller {
 
     /// Brings the series in line with what is, or is about to be, published.
     pub(super) fn count(&self, snapshot: &Snapshot) {
-        let shares = snapshot.shares().map(|(route, backend, weight_ratio)| Share {
-            route: route.name.as_str(),
-            backend: backend.as_str(),
-            weight_ratio,
-            mode: route.mode.as_str(),
-        });
-        let shares: Vec<Share<'_>> = shares.collect();
+        let shares: Vec<Share<'_>> = snapshot.shares().collect();
         self.outlets.metrics.reconcile(&shares);
         self.outlets.metrics.loads(snapshot.loads().collect());
         self.outlets.metrics.revision(snapshot.revision);

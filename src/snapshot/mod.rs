@@ -17,6 +17,7 @@ use crate::config::model::{self, BackendIndex, Config, EndpointUrl, HostPolicy, 
 use crate::routing::Router;
 use crate::snapshot::registry::{Registry, RegistryError};
 use crate::telemetry::loads::Carried;
+use crate::telemetry::metrics::Share;
 use crate::tls::certificate::Certificate;
 use crate::upstream::endpoint::{Endpoint, sni};
 use crate::upstream::load::Load;
@@ -86,10 +87,16 @@ impl Snapshot {
         }
     }
 
-    /// Every pair of route and backend with the backend's share in 0..=1.
-    pub fn shares(&self) -> impl Iterator<Item = (&model::Route, &Name, f64)> {
+    /// Every pair of route and backend.
+    pub fn shares(&self) -> impl Iterator<Item = Share<'_>> {
         self.config.routes.iter().zip(&self.routes).flat_map(|(route, compiled)| {
-            compiled.names.iter().enumerate().map(move |(at, name)| (route, name, route.weights.ratio(at)))
+            compiled.names.iter().enumerate().map(move |(at, name)| Share {
+                route: route.name.as_str(),
+                backend: name.as_str(),
+                weight_ratio: route.weights.ratio(at),
+                is_stable: at == route.weights.stable(),
+                mode: route.mode.as_str(),
+            })
         })
     }
 

@@ -85,7 +85,7 @@ const HELD: Named = ("crossfade_held_requests", "Requests that wait for the rout
 /// How one pair's part of a family is read.
 type Read = fn(&Totals, &mut Vec<Sample>);
 
-const OF_PAIRS: [(Named, Read); 9] = [
+const OF_PAIRS: [(Named, Read); 10] = [
     (
         ("crossfade_requests_total", "Requests that ended, by method and status code to the visitor."),
         requests,
@@ -119,6 +119,13 @@ const OF_PAIRS: [(Named, Read); 9] = [
     }),
     (("crossfade_bytes_total", "Bytes of bodies: in from visitors, out to visitors."), bytes),
     (("crossfade_weight_ratio", "The share of the route's requests the backend gets, 0 to 1."), weight),
+    (
+        ("crossfade_stable", "1 for the backend that a rollback of the route returns to, 0 for its others."),
+        |total, out| {
+            let level = if total.is_stable { 1.0 } else { 0.0 };
+            out.extend(total.weight_ratio.map(|_| sample(&pair(total), Value::Gauge(level))));
+        },
+    ),
 ];
 
 /// What exists before it has happened, so that its first occurrence is a rate: what dashboards and alerts ask for.

@@ -17,8 +17,10 @@ fn metrics(shares: &[(&str, &str, f64)]) -> Metrics {
 }
 
 fn reconcile(metrics: &Metrics, shares: &[(&str, &str, f64)]) {
-    let share =
-        |&(route, backend, weight_ratio): &(_, _, _)| Share { route, backend, weight_ratio, mode: "open" };
+    let share = |&(route, backend, weight_ratio): &(_, _, _)| {
+        let is_stable = backend == "heroku";
+        Share { route, backend, weight_ratio, is_stable, mode: "open" }
+    };
     metrics.reconcile(&shares.iter().map(share).collect::<Vec<_>>());
 }
 
@@ -60,6 +62,8 @@ fn rates_exist_before_the_first_request() {
     }
     for (sample, expected) in [
         (r#"crossfade_weight_ratio{route="web",backend="fly"}"#, 0.05),
+        (r#"crossfade_stable{route="web",backend="fly"}"#, 0.0),
+        (r#"crossfade_stable{route="web",backend="heroku"}"#, 1.0),
         (r#"crossfade_backend_up{backend="fly"}"#, 1.0),
         (r#"crossfade_mode{route="web",mode="open"}"#, 1.0),
         (r#"crossfade_build_info{version="1.2.3"}"#, 1.0),

@@ -11,7 +11,7 @@
 #![expect(clippy::disallowed_types, reason = "no request is counted under these locks")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backends::{BackendCounts, BackendSeries};
@@ -58,15 +58,18 @@ impl Pairs {
     pub(super) fn reconcile(&self, shares: &[Share<'_>]) {
         let mut pairs = lock(&self.pairs);
         let mut old = std::mem::take(&mut *pairs);
-        let mut keep = |route: &str, backend: &str, weight: Option<f64>| {
+        let mut keep = |route: &str, backend: &str, weight: Option<f64>, is_stable: bool| {
             let key = key(route, backend);
             let pair = old.remove(&key).unwrap_or_else(|| Arc::new(Pair::new(&self.reasons)));
             pair.weigh(weight);
+            pair.is_stable.store(is_stable, Relaxed);
             pair.retire();
             pairs.entry(key).or_insert(pair);
         };
-        shares.iter().for_each(|share| keep(share.route, share.backend, Some(share.weight_ratio)));
-        keep(NONE, NONE, None);
+        shares
+            .iter()
+            .for_each(|share| keep(share.route, share.backend, Some(share.weight_ratio), share.is_stable));
+        keep(NONE, NONE, None, false);
         drop(pairs);
         *lock(&self.modes) = shares.iter().map(|share| (share.route.to_owned(), share.mode)).collect();
 
@@ -85,6 +88,7 @@ impl Pairs {
             route,
             backend,
             weight_ratio: pair.weight_ratio(),
+            is_stable: pair.is_stable.load(Relaxed),
             counts: pair.sum(&self.reasons),
         };
         pairs.into_iter().map(total).collect()
@@ -94,10 +98,12 @@ impl Pairs {
     pub(super) fn looked_at(&self) -> impl Iterator<Item = ((String, String), rates::Totals)> {
         let up: BTreeMap<String, bool> =
             self.backends().into_iter().map(|(name, counts)| (name, counts.up.load(Relaxed) == 1)).collect();
-        self.totals().into_iter().filter_map(move |Totals { route, backend, weight_ratio, counts }| {
-            let totals = counts.looked_at(weight_ratio?, up.get(&backend).copied().unwrap_or(true));
-            Some(((route, backend), totals))
-        })
+        self.totals().into_iter().filter_map(
+            move |Totals { route, backend, weight_ratio, counts, .. }| {
+                let totals = counts.looked_at(weight_ratio?, up.get(&backend).copied().unwrap_or(true));
+                Some(((route, backend), totals))
+            },
+        )
     }
 
     /// All backends.
@@ -120,6 +126,8 @@ pub struct Share<'a> {
     pub backend: &'a str,
     /// The share of the route's requests it gets, 0 to 1.
     pub weight_ratio: f64,
+    /// Whether a rollback of the route returns to it.
+    pub is_stable: bool,
     /// The mode of the route.
     pub mode: &'static str,
 }
@@ -132,6 +140,7 @@ pub(super) struct Totals {
     /// 0 to 1; nothing where a label is [`NONE`], which has no share and isn't shown until something is
     /// counted.
     pub(super) weight_ratio: Option<f64>,
+    pub(super) is_stable: bool,
     pub(super) counts: Shard,
 }
 
@@ -141,13 +150,14 @@ type Key = (String, String);
 struct Pair {
     /// The bits of an `f64`; NaN for none.
     weight_ratio: AtomicU64,
+    is_stable: AtomicBool,
     shards: Mutex<Shards>,
 }
 
 impl Pair {
     fn new(reasons: &Reasons) -> Self {
         let shards = Mutex::new(Shards { live: Vec::new(), retired: Shard::new(reasons) });
-        Self { weight_ratio: AtomicU64::new(f64::NAN.to_bits()), shards }
+        Self { weight_ratio: AtomicU64::new(f64::NAN.to_bits()), is_stable: AtomicBool::new(false), shards }
     }
 
     fn weigh(&self, ratio: Option<f64>) {

@@ -99,7 +99,13 @@ mod tests {
     #[tokio::test]
     async fn readings_are_those_of_what_was_counted() {
         let metrics = Metrics::new("1", Reasons::default());
-        metrics.reconcile(&[Share { route: "web", backend: "fly", weight_ratio: 0.25, mode: "open" }]);
+        metrics.reconcile(&[Share {
+            route: "web",
+            backend: "fly",
+            weight_ratio: 0.25,
+            is_stable: false,
+            mode: "open",
+        }]);
         let (mut readings, sampler) = Readings::new(metrics.clone());
         sampler.look(Duration::ZERO, UNIX_EPOCH);
         let (series, backend) = (metrics.series("web", "fly"), metrics.backend("fly"));
