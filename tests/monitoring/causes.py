@@ -109,6 +109,29 @@ CAUSES = [
         lambda stage: stage.apps["leaving"].come(),
         backend="leaving",
     ),
+    cause("CrossfadeCandidateErrors", nothing, nothing, backend="failing", severity="critical"),
+    # What its stable saves is an error of its own.
+    cause("CrossfadeCandidateErrors", nothing, nothing, backend="leaving", severity="critical"),
+    cause(
+        "CrossfadeCandidateErrors",
+        app("uneasy", fails_each=60),
+        app("uneasy", fails_each=0),
+        backend="uneasy",
+        severity="warning",
+    ),
+    cause("CrossfadeCandidateSlow", app("sluggish", delay=0.4), app("sluggish", delay=0.0), backend="sluggish"),
+    cause(
+        "CrossfadeRollbackNotReady",
+        lambda stage: stage.apps["asleep"].leave(),
+        lambda stage: stage.apps["asleep"].come(),
+        backend="asleep",
+    ),
+    cause(
+        "CrossfadeRollbackUnproved",
+        nothing,
+        lambda stage: stage.main.say("shift", "good", "50%", "--route", "unseen"),
+        backend="unseen",
+    ),
     cause("CrossfadeShedding", app("narrow", delay=0.3), app("narrow", delay=0.0), backend="narrow"),
     # Most of its visitors are turned away, and there is nowhere else to go.
     cause("CrossfadeRouteErrors", nothing, nothing, route="narrow"),

@@ -35,10 +35,13 @@ async def _cancel_all():
 
 
 class App:
-    """A backend that answers as it is told: with a status, after a delay, or not at all."""
+    """A backend that answers as it is told: with a status, now and then with another, after a delay, or not at all."""
 
     def __init__(self, loop):
         self.status = 200
+        # Each so many-th answer is a 500; 0 for none.
+        self.fails_each = 0
+        self._answers = 0
         self.delay = 0.0
         self.port = 0
         self._loop = loop
@@ -65,12 +68,16 @@ class App:
         for writer in list(self._open):
             writer.transport.abort()
 
+    def _next_status(self):
+        self._answers += 1
+        return 500 if self.fails_each and self._answers % self.fails_each == 0 else self.status
+
     async def _serve(self, reader, writer):
         self._open.add(writer)
         try:
             while await reader.readuntil(b"\r\n\r\n"):
                 await asyncio.sleep(self.delay)
-                writer.write(b"HTTP/1.1 %d Told\r\nContent-Length: 2\r\n\r\nok" % self.status)
+                writer.write(b"HTTP/1.1 %d Told\r\nContent-Length: 2\r\n\r\nok" % self._next_status())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

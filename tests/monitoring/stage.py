@@ -183,7 +183,8 @@ class Stage:
 
     def _open(self):
         loop = self._keep(Loop())
-        self.apps = {name: App(loop) for name in ("good", "failing", "sluggish", "leaving", "narrow")}
+        names = ("good", "failing", "uneasy", "sluggish", "leaving", "narrow", "asleep", "unseen")
+        self.apps = {name: App(loop) for name in names}
         self.pipe = self._pipe()
         self.certificates = {days: certificate(self.folder, f"days-{days}", days) for days in (1, 5)}
         self.main = self._keep(Proxy(self.folder / "main", self._main(), log=str(self.folder / "access-log")))
@@ -193,8 +194,9 @@ class Stage:
         alone = backend("alone", self.apps["good"]) + route("alone", "alone", {"alone": 1})
         self.mortal = self._keep(Proxy(self.folder / "mortal", alone, metrics=free_port()))
         self.prometheus = self._keep(Prometheus(self.folder / "prometheus"))
-        for path, per_second in (("failing", 40), ("sluggish", 40), ("leaving", 20), ("narrow", 30)):
-            self._keep(Visitors(loop, self.main.address, f"/{path}", per_second))
+        rates = {"failing": 40, "uneasy": 30, "sluggish": 50, "leaving": 30, "narrow": 30, "asleep": 5, "unseen": 5}
+        for name, per_second in rates.items():
+            self._keep(Visitors(loop, self.main.address, f"/{name}", per_second))
 
     def _main(self):
         apps = self.apps
@@ -205,7 +207,12 @@ class Stage:
             backend("sluggish", apps["sluggish"]),
             backend("leaving", apps["leaving"], health=True),
             backend("narrow", apps["narrow"], "max_in_flight = 1\nmax_queue = 0"),
-            *(route(name, "good", {"good": 50, name: 50}) for name in ("failing", "sluggish", "leaving")),
+            backend("uneasy", apps["uneasy"]),
+            backend("asleep", apps["asleep"], health=True),
+            backend("unseen", apps["unseen"]),
+            *(route(name, "good", {"good": 50, name: 50}) for name in ("failing", "uneasy", "sluggish", "leaving")),
+            # Stable has nothing to do here.
+            *(route(name, name, {"good": 100, name: 0}) for name in ("asleep", "unseen")),
             route("narrow", "narrow", {"narrow": 1}),
         ])  # fmt: skip
 
