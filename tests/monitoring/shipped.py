@@ -12,7 +12,7 @@ from processes import ROOT
 DEPLOY = ROOT / "deploy"
 FOLDER = DEPLOY / "prometheus"
 RULES = ("crossfade.rules.yml", "alerts.yml")
-TESTS = ("tests.yml", "alerts.tests.yml", "rollout.tests.yml")
+TESTS = ("tests.yml", "alerts.tests.yml", "rollout.tests.yml", "limits.tests.yml")
 # Prometheus makes these itself: a series, and labels of every series.
 ITS_OWN = {"up", "ALERTS"}
 OF_TARGETS = {"job", "instance"}
