@@ -18,7 +18,7 @@ use crossfade::snapshot::Snapshot;
 use crossfade::snapshot::publish::Publisher;
 use crossfade::snapshot::registry::Registry;
 use crossfade::telemetry::access_log::{AccessLog, Buffer};
-use crossfade::telemetry::metrics::{Metrics, Share};
+use crossfade::telemetry::metrics::Metrics;
 use crossfade::telemetry::series::Reasons;
 use crossfade::tls::challenges::Challenges;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -131,13 +131,7 @@ fn worker(backend: SocketAddr) -> (Rc<Worker>, Kept) {
 
 /// As the Controller does: what isn't told of counts nowhere.
 fn reconcile(metrics: &Metrics, snapshot: &Snapshot) {
-    let shares = snapshot.shares().map(|(route, backend, weight_ratio)| Share {
-        route: route.name.as_str(),
-        backend: backend.as_str(),
-        weight_ratio,
-        mode: route.mode.as_str(),
-    });
-    metrics.reconcile(&shares.collect::<Vec<_>>());
+    metrics.reconcile(&snapshot.shares().collect::<Vec<_>>());
 }
 
 /// Answers every request alike, whatever it asks for, on any connection.

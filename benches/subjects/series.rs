@@ -16,7 +16,13 @@ impl Counting {
     /// Of a backend that has answered before.
     pub(crate) fn new() -> Self {
         let metrics = Metrics::new("0", Reasons::default());
-        metrics.reconcile(&[Share { route: "web", backend: "fly", weight_ratio: 1.0, mode: "open" }]);
+        metrics.reconcile(&[Share {
+            route: "web",
+            backend: "fly",
+            weight_ratio: 1.0,
+            is_stable: false,
+            mode: "open",
+        }]);
         let this = Self(metrics.series("web", "fly"));
         this.count();
         this
