@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import socketserver
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,10 +56,25 @@ def replaced(text, changes):
     return text
 
 
+class UnixServer(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self):
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", 0
+        os.chmod(self.server_address, 0o777)
+
+    def get_request(self):
+        connection, _ = super().get_request()
+        return connection, ("127.0.0.1", 0)
+
+
 class Echo:
     """A backend that answers with its name and the headers that it was told, each as often as it came."""
 
-    def __init__(self, name):
+    def __init__(self, name, path=None):
+        """At a free port, or at a unix socket."""
+
         class App(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -75,9 +91,9 @@ class Echo:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), App)
+        self._server = UnixServer(str(path), App) if path else ThreadingHTTPServer(("127.0.0.1", 0), App)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"unix:{path}" if path else f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self):
