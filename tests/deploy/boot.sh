@@ -4,9 +4,9 @@
 # own, so that no cgroup of this machine is ever touched. $2 is the empty directory of the root, $3 what goes into its
 # /etc, $4 the program, $5 the name of the cgroup.
 #
-# Nothing of this machine may change by it. systemd would otherwise start what a machine needs: udev, which gives network
-# interfaces other names, sysctl, kernel modules. So it finds the units that are named here and no generators, /sys can't
-# be written, /dev is its own, and the rights to change the kernel are gone.
+# Nothing of this machine may change by it. systemd would otherwise start what a machine needs: udev, which gives
+# network interfaces other names, sysctl, kernel modules. So it finds the units that are named here and no generators,
+# /sys can't be written, /dev is its own, and the rights to change the kernel are gone.
 set -eu
 step=$1 root=$2 etc=$3 program=$4 name=$5
 
@@ -24,7 +24,8 @@ if [ "$step" = outside ]; then
   fi
   mkdir "$hierarchy/$name"
   echo $$ >"$hierarchy/$name/cgroup.procs"
-  exec unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child "$0" inside "$root" "$etc" "$program" "$name"
+  exec unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child \
+    "$0" inside "$root" "$etc" "$program" "$name"
 fi
 
 ip link set lo up 2>/dev/null || ifconfig lo up
@@ -33,14 +34,16 @@ cd "$root"
 mkdir -p usr etc run tmp var/lib var/log dev proc sys root home
 chmod 1777 tmp
 mount --bind -o ro /usr usr
-for place in usr/local usr/lib/systemd/system usr/lib/systemd/system-generators usr/lib/sysctl.d usr/lib/modules-load.d; do
-  [ -d "$place" ] && mount -t tmpfs -o mode=755 tmpfs "$place"
+systemd=usr/lib/systemd
+for place in usr/local $systemd/system $systemd/system-generators; do
+  mount -t tmpfs -o mode=755 tmpfs "$place"
 done
-for unit in sysinit basic sockets paths timers slices local-fs multi-user network-online network shutdown umount final; do
-  cp "/usr/lib/systemd/system/$unit.target" usr/lib/systemd/system/
+targets='sysinit basic sockets paths timers slices local-fs multi-user network-online network shutdown umount final'
+for target in $targets; do
+  cp "/$systemd/system/$target.target" $systemd/system/
 done
 for unit in systemd-journald.service systemd-journald.socket; do
-  cp "/usr/lib/systemd/system/$unit" usr/lib/systemd/system/
+  cp "/$systemd/system/$unit" $systemd/system/
 done
 mkdir usr/local/bin
 install -m 755 "$program" usr/local/bin/crossfade

@@ -1,4 +1,4 @@
-"""The steps of deploy/docker/Dockerfile, replayed without a daemon: a strict reader of it, and a root made by its steps.
+"""The steps of deploy/docker/Dockerfile, replayed without a daemon: a strict reader, and a root made by its steps.
 
 Used by test_container.py. The base image is made as distroless makes it: Debian's packages, unpacked, none of their
 scripts run; tests/run has put them into tests/.debs. The build stage is played by the program that is tested. An
@@ -17,7 +17,8 @@ from stage import AS_ROOT, DEPLOY, ROOT
 
 DEBS = ROOT / "tests/.debs"
 DOCKERFILE = DEPLOY / "docker/Dockerfile"
-NEEDS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "STOPSIGNAL", "USER", "WORKDIR"}
+NEEDS = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "STOPSIGNAL", "USER"}
+NEEDS |= {"VOLUME", "WORKDIR"}
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Image:
     cmd: list = field(default_factory=list)
     health: list = field(default_factory=list)
     stop_signal: str = ""
+    volumes: list = field(default_factory=list)
     base: str = ""
 
 
@@ -97,6 +99,8 @@ def apply(made, word, rest):
         made.health = json.loads(rest.split("CMD ", 1)[1])
     elif word == "STOPSIGNAL":
         made.stop_signal = rest
+    elif word == "VOLUME":
+        made.volumes += json.loads(rest)
     elif word != "EXPOSE":
         raise ValueError(f"{word} needs a shell, which the image hasn't")
 

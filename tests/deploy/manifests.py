@@ -1,4 +1,4 @@
-"""How each kind of manifest in deploy/ is read and judged: every judge answers with its complaints, none for a good file.
+"""How each kind of manifest in deploy/ is judged: a judge answers with its complaints, none for a good file.
 
 Used by test_manifests.py, which shows of each judge that it complains of an unknown key. Schemas come with the packages
 cfn-lint, check-jsonschema (compose) and kubernetes-validate; those in schemas/ are ours, where nobody has one, with the
@@ -52,8 +52,9 @@ def cloudformation(folder):
     templates = sorted(str(path) for path in folder.glob("aws/*/template.yaml"))
     assert templates, "there is no template"
     done = subprocess.run(
-        [BIN / "cfn-lint", "--non-zero-exit-code", "informational", *templates], capture_output=True, text=True, timeout=120
-    )
+        [BIN / "cfn-lint", "--non-zero-exit-code", "informational", *templates],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
     assert not done.stderr, done.stderr
     return [line for line in done.stdout.splitlines() if line] or ["failed"] * bool(done.returncode)
 

@@ -22,7 +22,6 @@ DEPLOY = ROOT / "deploy"
 CONFIGURATIONS = sorted(DEPLOY.rglob("crossfade.toml"))
 METRICS = re.compile(r"listening on http://(\S+:\d+) \(metrics\)")
 DEADLINE = 30
-LOOPBACK = ["127.0.0.0/8"]
 # What makes a namespace, mounts a root or gives a file to somebody else.
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 

@@ -1,6 +1,6 @@
 """The image of deploy/docker/Dockerfile, made by its steps in a clean root, started as a container would be, and ended.
 
-Without a daemon: namespaces of its own, a read-only root without a shell, the image's user, and no network but loopback.
+Without a daemon: namespaces of its own, a read-only root without a shell, the image's user, loopback alone.
 """
 
 import os
@@ -11,9 +11,14 @@ from pathlib import Path
 
 import container
 import pytest
-from stage import AS_ROOT, DEPLOY, ROOT, Echo, until
+from stage import AS_ROOT, DEPLOY, ROOT, Echo, replaced, until
 
 HERE = Path(__file__).resolve().parent
+# How the volume comes: as the image has the directory (Docker, ECS), as root's (Fly.io), or as Kubernetes makes an
+# emptyDir for a pod with fsGroup.
+OF_THE_IMAGE = "uid=65532,gid=65532,mode=700"
+OF_ROOT = "uid=0,gid=0,mode=755"
+OF_A_POD = "uid=0,gid=65532,mode=2777"
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +36,11 @@ def made(tmp_path_factory):
 class Container:
     """Process 1 of a namespace of its own, on the root."""
 
-    def __init__(self, root, image, env=None, user=None):
+    def __init__(self, root, image, env=None, volume=OF_THE_IMAGE):
         given = {"STABLE_URL": "unix:/tmp/app.sock", "CROSSFADE_ADMIN_TOKEN": "only-for-this-test-0123"}
         env = image.env | given | (env or {})
         spaces = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child"]
-        inside = [str(HERE / "inside.sh"), str(root), user or image.user, *image.entrypoint, *image.cmd]
+        inside = [str(HERE / "inside.sh"), str(root), image.user, volume, *image.volumes, *image.entrypoint, *image.cmd]
         self.env = [f"{name}={value}" for name, value in env.items()]
         path = f"PATH={os.environ['PATH']}:/usr/sbin:/sbin"
         self.image = image
@@ -71,8 +76,10 @@ class Container:
         return self.output.read()
 
     def within(self, *command, chroot=False):
-        root = [f"--root=/proc/{self.pid}/root", "--wd=/", "-S", "65532", "-G", "65532"] if chroot else []
-        spaces = ["nsenter", "-t", str(self.pid), "-n", "-p", "-m"] if chroot else ["nsenter", "-t", str(self.pid), "-n"]
+        """In its network; or, as `docker exec` does, in its root as its user, too."""
+        uid, gid = self.image.user.split(":")
+        root = ["-p", "-m", f"--root=/proc/{self.pid}/root", "--wd=/", "-S", uid, "-G", gid] if chroot else []
+        spaces = ["nsenter", "-t", str(self.pid), "-n"]
         return subprocess.run(
             [*AS_ROOT, "env", "-i", f"PATH={os.environ['PATH']}", *self.env, *spaces, *root, *command],
             capture_output=True, text=True, timeout=30,
@@ -164,9 +171,23 @@ def test_it_runs_for_fly_with_a_volume_of_root(made):
     root, _ = made
     image = container.image(container.stages(container.DOCKERFILE.read_text()), "fly")
     assert image.user == "0:0"
-    one = Container(root, image)
+    one = Container(root, image, volume=OF_ROOT)
     try:
         one.ready()
+        assert one.within("/usr/local/bin/crossfade", "rollback", chroot=True).returncode == 0
+        assert one.end() == 0
+    finally:
+        one.end(signal.SIGKILL)
+
+
+def test_it_keeps_its_state_in_what_kubernetes_makes_for_a_pod(made):
+    root, image = made
+    container.run("install", "-m", "644", DEPLOY / "kubernetes/crossfade.toml", root / "etc/crossfade/pod.toml")
+    one = Container(root, image, {"CROSSFADE_CONFIG": "/etc/crossfade/pod.toml"}, OF_A_POD)
+    try:
+        one.ready()
+        done = one.within("/usr/local/bin/crossfade", "shift", "kubernetes", "5%", chroot=True)
+        assert done.returncode == 0 and "forget" not in done.stdout + done.stderr, done.stderr
         assert one.end() == 0
     finally:
         one.end(signal.SIGKILL)
@@ -192,8 +213,8 @@ def test_an_unknown_instruction_is_named():
 
 def test_each_platform_builds_its_own_configuration_in():
     for path in DEPLOY.rglob("crossfade.toml"):
-        text = container.DOCKERFILE.read_text().replace("CONFIG=deploy/docker/crossfade.toml", f"CONFIG={path.relative_to(ROOT)}")
-        copies = container.image(container.stages(text), "final").copies
+        given = {"CONFIG=deploy/docker/crossfade.toml": f"CONFIG={path.relative_to(ROOT)}"}
+        copies = container.image(container.stages(replaced(container.DOCKERFILE.read_text(), given)), "final").copies
         assert f"{path.relative_to(ROOT)} /etc/crossfade/crossfade.toml" in copies
 
 

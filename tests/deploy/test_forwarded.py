@@ -47,10 +47,12 @@ def start(backend, tmp_path):
 
     def begin(platform, changes, env=None):
         text = (DEPLOY / platform / "crossfade.toml").read_text()
-        loopback = {f'{key} = "{address}:{port}"': f'{key} = "127.0.0.1:0"' for key, address, port in LISTENERS[platform]}
-        if "[state]\ndir" in text:
-            loopback['dir = "/var/lib/crossfade"'] = f'dir = "{tmp_path}/state"'
-        (tmp_path / "state").mkdir(mode=0o700, exist_ok=True)
+        loopback = {}
+        for key, address, port in LISTENERS[platform]:
+            loopback[f'{key} = "{address}:{port}"'] = f'{key} = "127.0.0.1:0"'
+        if "[state]\n" in text:
+            loopback['dir = "/var/lib/crossfade'] = f'dir = "{tmp_path}/state'
+        (tmp_path / "state").mkdir(mode=0o700)
         config = tmp_path / "crossfade.toml"
         config.write_text(replaced(text, {**loopback, **changes}))
         running.append(Proxy(config, {"STABLE_URL": backend.url, **(env or {})}))

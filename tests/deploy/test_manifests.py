@@ -10,7 +10,7 @@ from stage import DEPLOY, replaced
 
 # The judge, the file, where a key is put that nobody knows, and the key by which it has to be named.
 UNKNOWN = [
-    (manifests.compose, "compose.yaml", "    read_only: true\n    cap_drop", "    read_onlyy: true\n    cap_drop", "read_onlyy"),
+    (manifests.compose, "compose.yaml", "stop_grace_period", "stop_grace", "stop_grace"),
     (manifests.fly, "fly/fly.toml", "kill_timeout = 45", "kill_timeouts = 45", "kill_timeouts"),
     (manifests.fly, "fly/fly.toml", "force_https = true", "force_tls = true", "force_tls"),
     (manifests.fly, "fly/fly.toml", "[[services.tcp_checks]]", "[[services.tcp_check]]", "tcp_check"),
@@ -91,12 +91,20 @@ def attributes(pairs):
     return {pair["Key"]: pair["Value"] for pair in pairs}
 
 
+def pod():
+    """The Deployment's, as kustomize makes it."""
+    deployments = [one for one in manifests.kustomized(DEPLOY) if one["kind"] == "Deployment"]
+    assert len(deployments) == 1
+    return deployments[0]["spec"]["template"]["spec"]
+
+
 def time_to_end():
     """What the platform gives the program between SIGTERM and its end, by platform."""
-    deployment = next(one for one in manifests.kustomized(DEPLOY) if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    deployment = pod()
     before = deployment["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["crossfade"]
     times = {
-        "docker": seconds(yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["crossfade"]["stop_grace_period"]),
+        "docker": seconds(compose["stop_grace_period"]),
         "fly": tomllib.loads((DEPLOY / "fly/fly.toml").read_text())["kill_timeout"],
         # A dyno's, which nothing can change.
         "heroku": 30,
@@ -139,7 +147,7 @@ def test_the_configmap_is_what_is_shipped_and_is_mounted_as_a_directory():
     objects = manifests.kustomized(DEPLOY)
     configmap = next(one for one in objects if one["kind"] == "ConfigMap")
     assert configmap["data"] == {"crossfade.toml": (DEPLOY / "kubernetes/crossfade.toml").read_text()}
-    spec = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    spec = pod()
     # By this name, whatever is in it: a hash would roll new pods out instead of being taken by these.
     assert {"name": "configuration", "configMap": {"name": "crossfade"}} in spec["volumes"]
     assert configmap["metadata"]["name"] == "crossfade"
@@ -154,7 +162,7 @@ def test_the_ports_of_the_manifests_are_those_of_the_configurations():
     fly = tomllib.loads((DEPLOY / "fly/fly.toml").read_text())
     assert fly["services"][0]["internal_port"] == port("fly", "http")
     assert fly["checks"]["ready"]["port"] == fly["metrics"]["port"] == port("fly", "metrics")
-    spec = next(one for one in manifests.kustomized(DEPLOY) if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    spec = pod()
     ports = {one["name"]: one["containerPort"] for one in spec["containers"][0]["ports"]}
     assert ports == {"http": port("kubernetes", "http"), "metrics": port("kubernetes", "metrics")}
     alb = resources("AWS::ElasticLoadBalancingV2::TargetGroup", "alb")[0]

@@ -6,7 +6,6 @@ its own, so that ports 80 and 9902 are free, and a cgroup of its own.
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ BACKEND = """[Service]
 ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /tmp 8001
 """
 # Points, of 100, at which `systemd-analyze security` would call it more exposed than it has to be.
-EXPOSURE = 25
+EXPOSURE = 20
 
 
 def machine_etc(folder, unit=None, configuration=None):
@@ -32,8 +31,7 @@ def machine_etc(folder, unit=None, configuration=None):
     system = folder / "systemd/system"
     system.mkdir(parents=True)
     (system / "crossfade.service").write_text(unit or (UNITS / "crossfade.service").read_text())
-    socket = replaced((UNITS / "crossfade.socket").read_text(), {"ListenStream=0.0.0.0:443\n": ""})
-    (system / "crossfade.socket").write_text(socket)
+    shutil.copy(UNITS / "crossfade.socket", system)
     (system / "backend.service").write_text(BACKEND)
     (system / "only.target").write_text(ONLY)
     (folder / "sysusers.d").mkdir()
@@ -85,7 +83,8 @@ class Machine:
         return self.output.read()
 
     def run(self, *command, env=()):
-        spaces = ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-u", "-i", "-C", f"--root=/proc/{self.pid}/root", "--wd=/"]
+        spaces = ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-u", "-i", "-C"]
+        spaces += [f"--root=/proc/{self.pid}/root", "--wd=/"]
         path = "PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin"
         return subprocess.run(
             [*AS_ROOT, *spaces, "env", "-i", path, f"CROSSFADE_CONFIG={CONFIG}", *env, *map(str, command)],
@@ -130,7 +129,8 @@ def remove(cgroup):
         return
     folders = sorted((Path(path) for path, _, _ in os.walk(cgroup)), key=lambda path: -len(path.parts))
     for folder in folders:
-        until("the cgroup is empty", lambda: subprocess.run([*AS_ROOT, "rmdir", folder], capture_output=True).returncode == 0)
+        command = [*AS_ROOT, "rmdir", folder]
+        until("the cgroup is empty", lambda: subprocess.run(command, capture_output=True).returncode == 0)
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,7 @@ def test_it_starts_serves_port_80_and_ends_in_order(service):
     assert service.get("127.0.0.1:80") == "200"
     assert service.do("systemctl", "is-active", "crossfade") == "active\n"
     service.do("systemctl", "stop", "crossfade")
-    shown = service.do("systemctl", "show", "-P", "Result,ExecMainStatus", "crossfade").split()
-    assert service.do("systemctl", "show", "-P", "Result", "crossfade") == "success\n", shown
+    assert service.do("systemctl", "show", "-P", "Result", "crossfade") == "success\n"
     assert service.do("systemctl", "show", "-P", "ExecMainStatus", "crossfade") == "0\n"
 
 
@@ -275,17 +274,11 @@ def test_it_is_started_again_when_it_is_killed(service):
 def test_hardening_that_takes_too_much_would_be_seen(tmp_path):
     """What the other tests rely on: the unit's lines are in force, so a wrong one keeps it from starting."""
     text = (UNITS / "crossfade.service").read_text()
-    strict = replaced(text, {"AmbientCapabilities=CAP_NET_BIND_SERVICE": "AmbientCapabilities=", "Restart=on-failure": ""})
+    taken = {"AmbientCapabilities=CAP_NET_BIND_SERVICE": "AmbientCapabilities=", "Restart=on-failure": ""}
+    strict = replaced(text, taken)
     machine = Machine(tmp_path, strict)
     try:
         assert machine.run("systemctl", "start", "crossfade").returncode != 0
         assert "0.0.0.0:80" in machine.journal()
     finally:
         machine.stop()
-
-
-def test_no_signal_is_left_that_would_end_it(service):
-    """HUP and USR2 are its own; both leave it serving."""
-    for which in (signal.SIGHUP,):
-        service.do("systemctl", "kill", "-s", which.name, "--kill-whom=main", "crossfade")
-    assert service.get("127.0.0.1:80") == "200"
