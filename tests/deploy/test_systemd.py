@@ -26,7 +26,7 @@ ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /tmp 8001
 EXPOSURE = 20
 
 
-def machine_etc(folder, unit=None, configuration=None):
+def machine_etc(folder, unit=None):
     """What deploy/systemd/README.md installs into /etc, and a backend."""
     system = folder / "systemd/system"
     system.mkdir(parents=True)
@@ -37,8 +37,8 @@ def machine_etc(folder, unit=None, configuration=None):
     (folder / "sysusers.d").mkdir()
     shutil.copy(UNITS / "sysusers.conf", folder / "sysusers.d/crossfade.conf")
     (folder / "crossfade").mkdir()
-    (folder / "crossfade/crossfade.toml").write_text(configuration or (UNITS / "crossfade.toml").read_text())
-    # With names in [forwarded], or secrets, this is root's alone; systemd reads it.
+    shutil.copy(UNITS / "crossfade.toml", folder / "crossfade")
+    # Root's alone, as with a token in it: systemd reads it.
     (folder / "crossfade/environment").write_text("STABLE_URL=http://127.0.0.1:8001\n")
     (folder / "crossfade/environment").chmod(0o600)
 
@@ -57,6 +57,14 @@ class Machine:
             [*AS_ROOT, HERE / "boot.sh", *map(str, arguments)],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
         )  # fmt: skip
+        self.pid = None
+        try:
+            self._boot()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _boot(self):
         self.pid = until("systemd", self._first)
         until("systemd takes commands", lambda: self.run("systemctl", "is-active", "only.target").stdout == "active\n")
         self.do("systemctl", "start", "systemd-journald.socket", "systemd-journald.service")
@@ -117,7 +125,8 @@ class Machine:
         return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
     def stop(self):
-        subprocess.run([*AS_ROOT, "kill", "-KILL", str(self.pid)], check=False)
+        # unshare takes its child, process 1, and so all of them, with it.
+        subprocess.run([*AS_ROOT, "kill", "-KILL", str(self.pid or self.child.pid)], check=False)
         self.child.wait(timeout=30)
         for hierarchy in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd"):
             remove(Path(hierarchy) / self.name)
