@@ -13,6 +13,7 @@ mod drain;
 mod export;
 mod facts;
 mod figures;
+mod health;
 mod history;
 mod man;
 mod mode;
@@ -53,6 +54,7 @@ enum Verb {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
+    Health(health::Health),
     Status(status::Status),
     Shift(shift::Shift),
     Rollback(rollback::Rollback),
@@ -80,6 +82,7 @@ impl Verb {
             Self::Run(run) => run.carry_out(),
             Self::Check(check) => check.carry_out(),
             Self::Demo(demo) => demo.carry_out(),
+            Self::Health(health) => health.carry_out(),
             Self::Status(status) => status.carry_out(),
             Self::Shift(shift) => shift.carry_out(),
             Self::Rollback(rollback) => rollback.carry_out(),

@@ -273,6 +273,10 @@ pub const CHART_LINES: usize = 200;
 pub const EVENT_QUEUE: usize = 1024;
 /// How long the end waits for a standard error that takes no more.
 pub const EVENT_CLOSE: Duration = Duration::from_secs(1);
+/// `crossfade health` waits so long for its answer: health checks are given five seconds by default.
+pub const HEALTH_ASK: Duration = Duration::from_secs(3);
+/// … and reads so many bytes of it.
+pub const HEALTH_ANSWER: usize = 64 * 1024;
 /// From a connection's first byte to the end of its TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// A connection of HTTP/1 in the clear that has been silent for so long is a socket and no task any more, until its next

@@ -39,7 +39,8 @@ pub(super) fn lower<'d>(document: &'d DeTable<'d>, notes: &mut Notes<'_>) -> Opt
     let orders = file.has("acme");
     let https = server.as_ref().is_some_and(|server| !server.https.is_empty());
     let tls = tls::read(&mut file, https, orders, notes);
-    let forwarded = forwarded::read(&mut file, notes);
+    let introduced = server.as_ref().is_some_and(|server| server.proxy_protocol);
+    let forwarded = forwarded::read(&mut file, introduced, notes);
     if let Some(server) = &server {
         server::trusts(server, &forwarded, &file, notes);
     }

@@ -31,7 +31,7 @@ pub use export::{Exported, export};
 pub use model::Config;
 pub use problem::{Problem, Problems, Severity};
 pub use quick_start::{QuickStart, QuickStartError, quick_start};
-pub use state_dir::state_dir;
+pub use state_dir::{metrics_address, state_dir};
 
 use problem::{Fault, Notes};
 

@@ -9,21 +9,31 @@ use crate::config::env;
 
 /// `[state] dir`, `${…}` filled in; nothing where it isn't there or can't be filled in.
 pub fn state_dir(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    dir(text, env).or_else(|| dir(section(text)?, env))
+    found(text, "state", "dir", env)
 }
 
-fn dir(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+/// `[server] metrics`, `${…}` filled in; nothing where it isn't there or can't be filled in.
+pub fn metrics_address(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    found(text, "server", "metrics", env)
+}
+
+fn found(text: &str, name: &str, key: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    value(text, name, key, env).or_else(|| value(section(text, name)?, name, key, env))
+}
+
+fn value(text: &str, name: &str, key: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let (document, _) = DeTable::parse_recoverable(text);
-    let state = document.get_ref().get("state")?.get_ref().as_table()?;
-    let DeValue::String(written) = state.get("dir")?.get_ref() else { return None };
+    let section = document.get_ref().get(name)?.get_ref().as_table()?;
+    let DeValue::String(written) = section.get(key)?.get_ref() else { return None };
     let filled = env::fill(written, env).ok()?;
     (!filled.is_empty()).then(|| filled.into_owned())
 }
 
 /// The section by itself: something unclosed before it may have swallowed its header.
-fn section(text: &str) -> Option<&str> {
+fn section<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let header = |line: &str| line.trim_start().starts_with('[');
-    let mut lines = lines(text).skip_while(|(_, line)| !line.trim_start().starts_with("[state"));
+    let named = format!("[{name}");
+    let mut lines = lines(text).skip_while(|(_, line)| !line.trim_start().starts_with(&named));
     let (start, _) = lines.next()?;
     let end = lines.find(|(_, line)| header(line)).map_or(text.len(), |(at, _)| at);
     Some(&text[start..end])

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::kit::proxy::program;
 use crate::kit::{Backend, Config, Proxy, Visitor, ok, wait_until};
 
 /// Answers at once, but for `/slow`: its answer's second half waits for a word.
@@ -156,4 +157,39 @@ fn every_record_is_written_before_the_end() {
     }
     assert_eq!(proxy.terminate(), 0);
     (0..50).for_each(|_| assert_eq!(proxy.record()["status"], 200));
+}
+
+/// What a container's health check, or a person's script, asks.
+#[test]
+fn health_is_an_exit_code() {
+    let backend = slow();
+    let mut proxy = Proxy::start(&Config::of(&backend));
+    let address = proxy.metrics.to_string();
+    let health = |words: &[&str]| {
+        let outcome = program().arg("health").args(words).output().unwrap();
+        let said = [outcome.stdout, outcome.stderr].concat();
+        (outcome.status.code(), String::from_utf8(said).unwrap())
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("broken.toml");
+    std::fs::write(&file, format!("[routes\nx = \n[server]\nmetrics = \"{address}\"\n")).unwrap();
+    let by_file = ["--config", file.to_str().unwrap()];
+    assert_eq!(health(&["--metrics", &address]), (Some(0), "ready\nrevision 1\n".to_owned()));
+    assert_eq!(health(&by_file).0, Some(0), "whatever somebody has made of the file since");
+
+    let mut visitor = proxy.visit();
+    visitor.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    backend.next();
+    proxy.signal("TERM");
+    proxy.wait_for_event("drain.started");
+    let (code, said) = health(&["--metrics", &address]);
+    assert_eq!((code, said.starts_with("error: draining")), (Some(1), true), "{said}");
+    assert_eq!(health(&["--metrics", &address, "--live"]).0, Some(0));
+    backend.go_on();
+    assert!(visitor.response().whole);
+    assert_eq!(proxy.exit_code(), 0);
+    let (code, said) = health(&by_file);
+    assert_eq!((code, said.contains("nobody answers at http://")), (Some(1), true), "{said}");
+    let (code, said) = health(&["--config", "/nowhere.toml"]);
+    assert_eq!((code, said.contains("--metrics ADDRESS")), (Some(1), true), "{said}");
 }

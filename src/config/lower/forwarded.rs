@@ -12,8 +12,9 @@ use crate::headers::origin::{Hops, Trust};
 
 const TRUSTED_FORM: &str = "write a list of networks: trusted = [\"10.0.0.0/8\"]";
 
-/// The section, nobody believed where it was left out.
-pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> Trust {
+/// The section, nobody believed where it was left out. Connections may be `introduced` by a PROXY header, which is
+/// believed of those that are trusted, too.
+pub(in crate::config) fn read(file: &mut Section<'_>, introduced: bool, notes: &mut Notes<'_>) -> Trust {
     let mut section = file.section("forwarded", notes);
     let mut believed = 0;
     let mut hops = |section: &mut Section<'_>, notes: &mut Notes<'_>, key| {
@@ -30,7 +31,7 @@ pub(in crate::config) fn read(file: &mut Section<'_>, notes: &mut Notes<'_>) -> 
     };
     let value = section.take("trusted");
     let trusted = value.as_ref().map(|value| networks(value, notes));
-    doubts(&section, value.as_ref(), trusted.as_deref(), believed > 0, notes);
+    doubts(&section, value.as_ref(), trusted.as_deref(), Believed { hops: believed > 0, introduced }, notes);
     section.finish(notes);
     Trust { hops, trusted }
 }
@@ -43,28 +44,35 @@ fn networks(value: &Value<'_>, notes: &mut Notes<'_>) -> Vec<IpNet> {
     networks
 }
 
+/// What is believed of whoever is trusted.
+#[derive(Debug, Clone, Copy)]
+struct Believed {
+    hops: bool,
+    introduced: bool,
+}
+
 /// Settings that work, but hardly as they were meant.
 fn doubts(
     section: &Section<'_>,
     value: Option<&Value<'_>>,
     trusted: Option<&[IpNet]>,
-    believes: bool,
+    believed: Believed,
     notes: &mut Notes<'_>,
 ) {
     let at = value.map_or(&section.at, |value| &value.at);
     match trusted {
-        None if believes => notes.warn(
+        None if believed.hops => notes.warn(
             at,
             Fault::new(
                 "any peer is believed: hops are counted, but `trusted` is left out",
                 "name the networks of the hop in front: trusted = [\"10.0.0.0/8\"]",
             ),
         ),
-        Some([]) if believes && value.is_some_and(Value::is_empty_list) => {
+        Some([]) if believed.hops && value.is_some_and(Value::is_empty_list) => {
             let message = "no peer is believed: `trusted` is an empty list";
             notes.warn(at, Fault::new(message, TRUSTED_FORM));
         }
-        Some(_) if !believes => notes.warn(
+        Some(_) if !believed.hops && !believed.introduced => notes.warn(
             at,
             Fault::new(
                 "`trusted` is without effect: no hop is counted",

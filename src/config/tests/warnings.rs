@@ -55,6 +55,8 @@ fn believing_anybody_or_nobody_is_said() {
     check(&top("[forwarded]\nx_for = 1\ntrusted = []"), &[(3, "no peer is believed")]);
     check(&top("[forwarded]\ntrusted = [\"10.0.0.0/8\"]"), &[(2, "`trusted` is without effect")]);
     check(&top("[forwarded]\nx_for = 1\ntrusted = \"10.0.0.0/8\""), &[]);
+    let introduced = server("proxy_protocol = true") + "[forwarded]\ntrusted = [\"10.0.0.0/8\"]\n";
+    check(&introduced, &[]);
 }
 
 #[test]
