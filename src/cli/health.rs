@@ -1,7 +1,7 @@
 //! `crossfade health`: whether the proxy takes visitors, for whoever starts and restarts programs.
 //!
-//! `cli` calls it. It asks what `server.metrics` answers at `/readyz`, and needs nothing else: no state, no token. It must
-//! never wait for longer than a health check may, nor call a proxy ill for a file that was broken after its start.
+//! `cli` calls it. It asks what `server.metrics` answers at `/readyz`, and needs nothing else: no state, no token. It
+//! must never wait for longer than a health check may, nor call a proxy ill for a file that was broken after its start.
 
 use std::fs;
 use std::io::{self, Read, Write};

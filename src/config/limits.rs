@@ -279,8 +279,8 @@ pub const HEALTH_ASK: Duration = Duration::from_secs(3);
 pub const HEALTH_ANSWER: usize = 64 * 1024;
 /// From a connection's first byte to the end of its TLS handshake.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
-/// A connection of HTTP/1 in the clear that has been silent for so long is a socket and no task any more, until its next
-/// byte: who loads a page has come again before. The sixteenth part of `keep_alive` where that is less.
+/// A connection of HTTP/1 in the clear that has been silent for so long is a socket and no task any more, until its
+/// next byte: who loads a page has come again before. The sixteenth part of `keep_alive` where that is less.
 pub const PARKED_AFTER: Duration = Duration::from_secs(5);
 /// Those are looked through this often, for those whose time is over.
 pub const PARKED_SWEEP: Duration = Duration::from_millis(500);

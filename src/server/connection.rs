@@ -27,8 +27,8 @@ use crate::server::socket::Socket;
 use crate::server::{http1, http2};
 use crate::telemetry::metrics::RefusedConnection;
 
-/// Serves the connection to its end, or until it is to be parked. What it needs at each time is in a box: an idle connection's task is as large as
-/// the largest of what it awaits in place.
+/// Serves the connection to its end, or until it is to be parked. What it needs at each time is in a box: an idle
+/// connection's task is as large as the largest of what it awaits in place.
 pub async fn serve(
     worker: Rc<Worker>,
     socket: Socket,

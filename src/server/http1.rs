@@ -58,7 +58,8 @@ pub fn connection(
     serve(wire, Rc::new(downstream), closing)
 }
 
-/// Serves the connection to its end, or until it has been silent for a while. Its future is as large as its arguments: one is held for each idle connection.
+/// Serves the connection to its end, or until it has been silent for a while. Its future is as large as its arguments:
+/// one is held for each connection that rests for less.
 ///
 /// # Errors
 /// When the visitor's socket broke, or it took too long with what was written to it.
