@@ -36,6 +36,7 @@ use crate::upstream::content::Content;
 use crate::upstream::out::{Framing, put};
 
 pub mod content;
+pub mod due;
 pub mod parked;
 pub mod reading;
 pub mod response;

@@ -83,14 +83,16 @@ def give_memory_back(stage):
 
 
 def die_and_come_back(stage):
-    """Down first, until that is seen; then it is restarted until that is."""
+    """Down first, until that is seen; then it is restarted until that is. Of what was never scraped no start is seen."""
     mortal, prometheus = stage.mortal, stage.prometheus
+    scraped = f'process_start_time_seconds{{instance="{mortal.metrics}"}}'
+    wait_until("a first scrape", lambda: prometheus.query(scraped))
     mortal.stop()
     wait_until("CrossfadeDown", lambda: DOWN.among(prometheus.firing()))
     stage.seen.add(DOWN)
     mortal.start()
     for times in range(1, 5):
-        starts = f'changes(process_start_time_seconds{{instance="{mortal.metrics}"}}[60s]) >= {times}'
+        starts = f"changes({scraped}[60s]) >= {times}"
         wait_until(f"{times} starts", lambda: prometheus.query(starts))  # noqa: B023
         # Its time is told in whole seconds: two starts within one look like one.
         before = mortal.started()

@@ -23,6 +23,7 @@ use crate::proxy::link::Link;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::view::Bounds;
 use crate::proxy::worker::Worker;
+use crate::server::http1::due::Due;
 use crate::server::http1::parked::Parked;
 use crate::server::http1::reading::{Break, Heard, Reader, Rest};
 use crate::server::http1::writing::Writer;
@@ -50,7 +51,7 @@ pub struct Wire {
     held: bool,
     /// Whether the connection's task waits for the body's end.
     waits: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    due: Due,
     /// When its socket came to this thread's runtime.
     woken: Instant,
     /// How fast a visitor takes what it had to be waited for with.
@@ -82,7 +83,7 @@ impl Wire {
             tells_on: false,
             held: false,
             waits: false,
-            timer: None,
+            due: Due::default(),
             woken: Instant::now(),
             pace: None,
             taken_at: None,
@@ -122,10 +123,10 @@ impl Wire {
         if can_park && !begun {
             let parks = since.max(self.woken) + PARKED_AFTER.min(timeouts.keep_alive / 16);
             if parks < due {
-                return self.poll_due(parks, cx).map(|()| Heard::Parks(since));
+                return self.due.poll(parks, cx).map(|()| Heard::Parks(since));
             }
         }
-        ready!(self.poll_due(due, cx));
+        ready!(self.due.poll(due, cx));
         Poll::Ready(if begun { self.reader.refuse(Refusal::HeadTimeout) } else { Heard::Gone })
     }
 
@@ -277,7 +278,7 @@ impl Wire {
             self.waits = true;
             self.resume();
             let due = *due.get_or_insert_with(|| Instant::now() + self.bounds.timeouts.request);
-            ready!(self.poll_due(due, cx));
+            ready!(self.due.poll(due, cx));
         }
         self.waits = false;
         Poll::Ready(rest)
@@ -335,22 +336,6 @@ impl Wire {
         let patience = self.worker.memory.patience();
         patience < self.bounds.timeouts.idle_body
             && self.reader.body_at().is_some_and(|since| since.elapsed() > patience)
-    }
-
-    /// Ready at `due`. The timer of an earlier wait is left standing where it fires sooner: a busy connection never
-    /// resets it, nor asks it, since it wakes the connection's task, whose every wait this is.
-    fn poll_due(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(timer) = &mut self.timer {
-            if !timer.is_elapsed() && timer.deadline() <= due {
-                return Poll::Pending;
-            }
-            if Instant::now() >= due {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(due);
-        }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        timer.as_mut().poll(cx)
     }
 }
 
