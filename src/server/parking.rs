@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use slab::Slab;
 use tokio::io::unix::AsyncFd;
 
 use crate::config::limits::PARKED_WOKEN;
@@ -33,7 +34,8 @@ impl Watch {
 #[derive(Debug)]
 pub struct Parking<T> {
     watch: Watch,
-    places: RefCell<Places<T>>,
+    /// By the number that the kernel knows each by.
+    places: RefCell<Slab<T>>,
 }
 
 impl<T: AsFd> Parking<T> {
@@ -45,11 +47,11 @@ impl<T: AsFd> Parking<T> {
     /// Keeps one until a byte of it comes, or its end. Comes back where the kernel can't watch it.
     pub fn park(&self, one: T) -> Result<(), T> {
         let mut places = self.places.borrow_mut();
-        let at = places.next();
-        if kernel::add(self.watch.0.get_ref(), &one, at as u64).is_err() {
+        let place = places.vacant_entry();
+        if kernel::add(self.watch.0.get_ref(), &one, place.key() as u64).is_err() {
             return Err(one);
         }
-        places.put(at, one);
+        place.insert(one);
         Ok(())
     }
 
@@ -74,65 +76,24 @@ impl<T: AsFd> Parking<T> {
     pub fn woken_now(&self) -> Vec<T> {
         let mut places = self.places.borrow_mut();
         let ready = kernel::ready(self.watch.0.get_ref()).unwrap_or_default();
-        let woken: Vec<T> = ready.into_iter().filter_map(|at| places.take(at as usize)).collect();
+        let woken: Vec<T> = ready.into_iter().filter_map(|at| places.try_remove(at as usize)).collect();
         woken.iter().for_each(|one| kernel::delete(self.watch.0.get_ref(), one));
+        tidy(&mut places);
         woken
     }
 
     /// Closes those that are `over`.
     pub fn close(&self, over: impl Fn(&T) -> bool) {
-        self.places.borrow_mut().close(over);
+        let mut places = self.places.borrow_mut();
+        places.retain(|_, one| !over(one));
+        tidy(&mut places);
     }
 }
 
-/// Numbered places. A number is used again once it is free.
-#[derive(Debug)]
-struct Places<T> {
-    all: Vec<Option<T>>,
-    free: Vec<usize>,
-}
-
-impl<T> Default for Places<T> {
-    fn default() -> Self {
-        Self { all: Vec::new(), free: Vec::new() }
-    }
-}
-
-impl<T> Places<T> {
-    /// Where the next will be.
-    fn next(&self) -> usize {
-        self.free.last().copied().unwrap_or(self.all.len())
-    }
-
-    fn put(&mut self, at: usize, one: T) {
-        self.free.pop();
-        if at == self.all.len() {
-            self.all.push(None);
-        }
-        self.all[at] = Some(one);
-    }
-
-    fn take(&mut self, at: usize) -> Option<T> {
-        let one = self.all.get_mut(at)?.take()?;
-        self.free.push(at);
-        self.tidy();
-        Some(one)
-    }
-
-    fn close(&mut self, over: impl Fn(&T) -> bool) {
-        for (at, place) in self.all.iter_mut().enumerate() {
-            if place.take_if(|one| over(one)).is_some() {
-                self.free.push(at);
-            }
-        }
-        self.tidy();
-    }
-
-    /// Gives the memory back once nobody is here.
-    fn tidy(&mut self) {
-        if self.free.len() == self.all.len() {
-            *self = Self::default();
-        }
+/// Gives the memory back once nobody is here.
+fn tidy<T>(places: &mut Slab<T>) {
+    if places.is_empty() {
+        *places = Slab::new();
     }
 }
 
@@ -222,7 +183,7 @@ mod tests {
         while woken < 197 {
             woken += parking.woken().await.len();
         }
-        assert_eq!((woken, parking.places.borrow().all.len()), (197, 0));
+        assert_eq!((woken, parking.places.borrow().capacity()), (197, 0));
     }
 
     #[tokio::test]
@@ -235,7 +196,7 @@ mod tests {
         let number = std::os::fd::AsRawFd::as_raw_fd(&one);
         visitors[1].write_all(b"x").unwrap();
         parking.park(one).unwrap();
-        assert_eq!(parking.places.borrow().all.len(), 3);
+        assert_eq!((parking.places.borrow().len(), parking.places.borrow().vacant_key()), (3, 3));
         parking.close(|one| std::os::fd::AsRawFd::as_raw_fd(one) != number);
         assert_eq!(visitors[0].read(&mut [0]).unwrap(), 0, "it is closed");
         assert_eq!(parking.woken().await.len(), 1);

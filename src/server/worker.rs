@@ -126,7 +126,7 @@ async fn run(seed: Seed, watch: Watch) -> usize {
             Rc::clone(&worker),
             balance.clone(),
             draining.clone(),
-            move |accepted| Room::admit(&room, accepted),
+            move |accepted| room.admit(accepted),
         );
         tokio::task::spawn_local(async move {
             accepting.await;
@@ -194,17 +194,17 @@ impl Room {
     }
 
     /// Closes those whose time is over, or whose next request would be refused.
-    fn sweep(&self) {
+    fn sweep(self: &Rc<Self>) {
         let (now, short) = (Instant::now(), self.worker.memory.level() == Level::Short);
-        self.parking.close(|kept| short || kept.parked.due() <= now);
+        self.close_parked(|kept| short || kept.parked.due() <= now);
     }
 
-    /// Closes all that are silent.
-    fn clear(self: &Rc<Self>) {
+    /// Closes those that are `over`, but for whoever has asked meanwhile.
+    fn close_parked(self: &Rc<Self>, over: impl Fn(&Kept) -> bool) {
         loop {
             let woken = self.parking.woken_now();
             if woken.is_empty() {
-                return self.parking.close(|_| true);
+                return self.parking.close(over);
             }
             woken.into_iter().for_each(|kept| self.resume(kept));
         }
@@ -271,7 +271,7 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
     loop {
         tokio::select! {
             accepted = handed.recv() => {
-                accepted.into_iter().for_each(|accepted| Room::admit(&room, accepted));
+                accepted.into_iter().for_each(|accepted| room.admit(accepted));
                 // As in `accept`.
                 tokio::task::yield_now().await;
             }
@@ -280,7 +280,7 @@ async fn take_handed(mut handed: mpsc::Receiver<Accepted>, room: Rc<Room>, mut d
     }
     handed.close();
     while let Some(accepted) = handed.recv().await {
-        Room::admit(&room, accepted);
+        room.admit(accepted);
     }
 }
 
@@ -302,7 +302,7 @@ async fn close(room: Rc<Room>, mut draining: Draining) {
         draining.reached(phase).await;
         room.closing.reach(phase);
         if phase == Phase::Closing {
-            room.clear();
+            room.close_parked(|_| true);
         }
     }
 }
